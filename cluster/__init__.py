@@ -1,0 +1,1 @@
+"""The control plane: decides; the data plane below it moves the bytes."""

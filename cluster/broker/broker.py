@@ -1,0 +1,342 @@
+"""The composition root: read this to see the whole program.
+
+    settings -> directories -> data plane (locks them) -> metadata log -> Raft -> controller
+    committed image -> projector -> view -> data plane;  upcalls -> handlers -> answers
+
+    start:  load metadata, lead or follow, register, publish the first view, listen, unfence
+    stop:   controlled shutdown, close the listeners, close every log cleanly
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from cluster.broker.clock import Clock
+from cluster.broker.lifecycle import BrokerLifecycle
+from cluster.broker.metadata_log import MetadataLog
+from cluster.broker.producer_ids import ProducerIds
+from cluster.broker.quorum import describe_quorum
+from cluster.broker.raft_driver import RaftDriver
+from cluster.broker.storage import MetaProperties, load_directories, random_uuid
+from cluster.broker.upcall_pump import UpcallPump
+from cluster.config.node import NodeSettings, read_node
+from cluster.config.settings import BrokerSettings
+from cluster.handlers.context import Call
+from cluster.handlers.dispatch import offered
+from cluster.metadata.apply import ImageDelta
+from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
+from cluster.metadata.image import EMPTY_IMAGE, MetadataImage
+from cluster.metadata.view import Projector
+from cluster.plane.native import NativePlane
+from cluster.raft.messages import Endpoint, ReplicaKey, Voter
+from cluster.raft.node import RaftConfig, RaftNode
+from cluster.raft.voters import VoterSet
+from pykafkacore.policies import AlterConfigPolicy, CreateTopicPolicy, load_policy
+from pykafkacore.protocol.apis import BROKER, CONTROLLER, Api
+from pykafkacore.protocol.apis import api as api_named
+from pykafkacore.protocol.errors import ApiError
+
+log = logging.getLogger("pykafkacore.broker")
+
+
+class Broker:
+    """One node: broker, controller or both. `serve` runs it until `stop` is called. Also the handlers' `Context`."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self.static_settings = settings
+        self.node: NodeSettings = read_node(settings)
+        self._identities: list[MetaProperties] = load_directories(self._directories(), self.node.node_id)
+        self.cluster_id = self._identities[0].cluster_id
+        self.clock = Clock()
+        self._listener_names = [each.name for each in self._listeners()]
+        self.plane = NativePlane(self._plane_config(), settings["producer.id.expiration.ms"])
+        self.bound: dict[str, int] = {}
+        self.ready = trio.Event()
+        self._stopping = trio.Event()
+        self._published_offset = -1
+        self._published_waiters: list[tuple[int, trio.Event]] = []
+        self._handed_offset = 0
+        self._image: MetadataImage = EMPTY_IMAGE
+        self._projector = Projector(self.node.node_id, settings, self.node.inter_broker_listener_name)
+        self._policies = self._load_policies()
+        self.raft = self._make_raft()
+        self._producer_ids = ProducerIds(self._allocate_producer_ids)
+
+    # --- what this node is made of --------------------------------------------------------------------------------------
+
+    def _directories(self) -> tuple[str, ...]:
+        node = self.node
+        own = node.log_dirs if node.is_broker else ()
+        return own if node.metadata_log_dir in own else (node.metadata_log_dir, *own)
+
+    def _listeners(self) -> list[Any]:
+        node = self.node
+        return [
+            *(node.broker_listeners if node.is_broker else ()),
+            *(node.controller_listeners if node.is_controller else ()),
+        ]
+
+    def _plane_config(self) -> dict[str, Any]:
+        settings, node = self.static_settings, self.node
+        apis = {api.key: api for kind in (BROKER, CONTROLLER) for api in offered(kind)}
+        unlimited = 2**31 - 1
+        idle_ms = settings["connections.max.idle.ms"]
+        queued_bytes = settings["queued.max.request.bytes"]
+
+        def buffer_bytes(key: str) -> int | None:
+            # Left to the kernel's own tuning unless somebody asked: that is quicker than Kafka's fixed 100 KiB.
+            return settings[key] if settings.is_set(key) and settings[key] > 0 else None
+
+        return {
+            "node_id": node.node_id,
+            "listeners": [
+                (each.name, each.host, each.port, each.name not in node.controller_listener_names)
+                for each in self._listeners()
+            ],
+            "log_dirs": list(self._directories()),
+            "apis": [(api.key, api.oldest, api.latest_served(), api.flexible_from) for api in apis.values()],
+            "reactor_count": min(settings["num.network.threads"], os.cpu_count() or 1),
+            "request_bytes_max": settings["socket.request.max.bytes"],
+            "send_buffer_bytes": buffer_bytes("socket.send.buffer.bytes"),
+            "receive_buffer_bytes": buffer_bytes("socket.receive.buffer.bytes"),
+            "idle_ms_max": idle_ms if idle_ms >= 0 else None,
+            "connections_max": settings["max.connections"] or unlimited,
+            "connections_per_ip_max": settings["max.connections.per.ip"],
+            "queued_requests_max": settings["queued.max.requests"],
+            "queued_request_bytes_max": queued_bytes if queued_bytes > 0 else None,
+            "fetch_bytes_max": settings["fetch.max.bytes"],
+            "fetch_session_slots": settings["max.incremental.fetch.session.cache.slots"],
+            "tail_bytes_max": 64 << 20,
+            "tail_partition_bytes_max": 4 << 20,
+            "file_delete_delay_ms": settings["log.segment.delete.delay.ms"],
+            "seed": int.from_bytes(os.urandom(8)),
+        }
+
+    def _load_policies(self) -> Policies:
+        def load(key: str, protocol: type) -> Any:
+            path = self.static_settings[key]
+            if not path:
+                return None
+            policy = load_policy(path, protocol)
+            policy.configure(dict(self.static_settings.static))
+            return policy
+
+        return Policies(
+            create_topic=load("create.topic.policy.class.name", CreateTopicPolicy),
+            alter_config=load("alter.config.policy.class.name", AlterConfigPolicy),
+        )
+
+    def _identity(self, directory: str) -> MetaProperties:
+        return self._identities[self._directories().index(directory)]
+
+    def _make_raft(self) -> RaftDriver:
+        from random import Random
+
+        settings, node = self.static_settings, self.node
+        at = self._directories().index(node.metadata_log_dir)
+        was_clean = self.plane.core.stops[at][0]
+        metadata_log = MetadataLog(
+            Path(node.metadata_log_dir),
+            was_clean,
+            self.clock.wall_ms(),
+            settings["metadata.log.segment.bytes"],
+            settings["metadata.log.segment.ms"],
+        )
+        configured = VoterSet(
+            tuple(
+                Voter(ReplicaKey(each.node_id), (Endpoint(node.controller_listener_names[0], each.host, each.port),))
+                for each in node.quorum_voters
+            )
+        )
+        endpoints = tuple(Endpoint(each.name, each.host, each.port) for each in node.advertised_controller_listeners)
+        config = RaftConfig(
+            node_id=node.node_id,
+            directory_id=self._identity(node.metadata_log_dir).directory_id,
+            cluster_id=self.cluster_id,
+            endpoints=endpoints,
+            bootstrap_servers=node.quorum_bootstrap_servers,
+            may_become_voter=node.is_controller,
+            election_timeout_ms=settings["controller.quorum.election.timeout.ms"],
+            election_backoff_max_ms=settings["controller.quorum.election.backoff.max.ms"],
+            fetch_timeout_ms=settings["controller.quorum.fetch.timeout.ms"],
+            request_timeout_ms=settings["controller.quorum.request.timeout.ms"],
+            retry_backoff_ms=settings["controller.quorum.retry.backoff.ms"],
+        )
+        random = Random(os.urandom(16))
+        raft_node = RaftNode(
+            config, random, metadata_log.quorum_state(), metadata_log.facts(), metadata_log.history(configured)
+        )
+        controller_settings = ControllerSettings(self.cluster_id, node.node_id, settings)
+
+        def make_controller(image: MetadataImage) -> Controller:
+            return Controller(image, controller_settings, self._policies, random, self._bootstrap(metadata_log))
+
+        driver = RaftDriver(raft_node, metadata_log, self.plane, self.clock, make_controller, self._on_image)
+        driver.set_snapshot_policy(
+            settings["metadata.log.max.record.bytes.between.snapshots"], settings["metadata.log.max.snapshot.interval.ms"]
+        )
+        return driver
+
+    def _bootstrap(self, metadata_log: MetadataLog) -> list[Any] | None:
+        from cluster.metadata.image import ELR_VERSION, MIN_IN_SYNC_REPLICAS
+        from cluster.metadata.records import RESOURCE_BROKER
+        from cluster.metadata.snapshot import config_record
+
+        records = metadata_log.bootstrap()
+        if not records:
+            return None
+        if any(each.body.name == ELR_VERSION and each.body.feature_level for each in records):
+            text = str(self.static_settings["min.insync.replicas"])
+            records.append(config_record(RESOURCE_BROKER, "", MIN_IN_SYNC_REPLICAS, text))
+        return records
+
+    # --- the handlers' context ------------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> MetadataImage:
+        return self._image
+
+    @property
+    def settings(self) -> BrokerSettings:
+        return self._projector.settings
+
+    @property
+    def controller(self) -> Broker:
+        return self
+
+    @property
+    def has_controller(self) -> bool:
+        return self.raft.is_active_controller
+
+    def ask(self, call: Call) -> Any:
+        return self.raft.ask(ControllerRequest(call.api.key, call.api_version, call.request, call))
+
+    def offered(self, listener: str) -> tuple[Api, ...]:
+        return offered(CONTROLLER if listener in self.node.controller_listener_names else BROKER)
+
+    async def producer_id(self) -> int:
+        return await self._producer_ids.next()
+
+    def describe_quorum(self, call: Call) -> Any:
+        return describe_quorum(self.raft.node, self.clock, call)
+
+    async def published(self, metadata_offset: int) -> None:
+        """-1: all that is committed and applied by now."""
+        wanted = self._handed_offset if metadata_offset < 0 else metadata_offset
+        if self._published_offset < wanted:
+            event = trio.Event()
+            self._published_waiters.append((wanted, event))
+            await event.wait()
+
+    # --- views ----------------------------------------------------------------------------------------------------------
+
+    def _on_image(self, delta: ImageDelta) -> None:
+        if not self.node.is_broker:
+            self._image = delta.after
+            return
+        view = self._projector.project(delta)
+        self._handed_offset = view.metadata_offset
+        after = delta.after
+
+        def published(value: Any, error: str | None) -> None:
+            if error is not None:
+                raise RuntimeError(f"the view cannot be published: {error}")
+            for topic_id, partition, why in value[1]:
+                log.error("partition %d of topic %s is offline: %s", partition, topic_id.hex(), why)
+            self._image = after
+            self._published_offset = after.offset
+            waiters, self._published_waiters = self._published_waiters, []
+            for wanted, event in waiters:
+                if wanted <= after.offset:
+                    event.set()
+                else:
+                    self._published_waiters.append((wanted, event))
+
+        if view.topics or view.partitions or view.removed_topics or view.brokers is not None:
+            self.plane.publish(view, published)
+        elif self._published_offset >= delta.before.offset:
+            published((after.offset, ()), None)
+        else:
+            self.plane.publish(view, published)
+
+    # --- life -----------------------------------------------------------------------------------------------------------
+
+    async def _allocate_producer_ids(self) -> tuple[int, int]:
+        message = api_named("AllocateProducerIds").request
+        request = message(broker_id=self.node.node_id, broker_epoch=self.lifecycle.broker_epoch)
+        response = await self._ask_named("AllocateProducerIds", request)
+        if response.error_code:
+            raise ApiError(response.error_code, "no block of producer ids")
+        return response.producer_id_start, response.producer_id_len
+
+    async def _ask_named(self, name: str, request: Any) -> Any:
+        api = api_named(name)
+        return await self.raft.ask(ControllerRequest(api.key, api.latest, request))
+
+    async def serve(self) -> None:
+        """Runs until `stop`. `ready` is set once clients are served."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._run(nursery)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._close()
+
+    async def _run(self, nursery: trio.Nursery) -> None:
+        settings = self.static_settings
+        pump = UpcallPump(self, self.plane, nursery, self._listener_names)
+        nursery.start_soon(self.plane.pump, pump.on_request)
+        self.raft.start()
+        nursery.start_soon(self.raft.run)
+        stops = self.plane.core.stops
+        epochs = {epoch for clean, epoch in stops if clean and epoch is not None}
+        previous = epochs.pop() if len(epochs) == 1 and all(clean for clean, _ in stops) else -1
+        self.lifecycle = BrokerLifecycle(
+            self._ask_named,
+            self.node,
+            self.cluster_id,
+            random_uuid(),
+            [self._identity(directory).directory_id for directory in self.node.log_dirs],
+            previous,
+            lambda: self._published_offset,
+        )
+        while not self.raft.is_active_controller:
+            await trio.sleep(0.001)
+        # Ports that the system is to choose must be known before they can be registered.
+        if any(each.port == 0 for each in self._listeners()):
+            self._listen()
+        if self.node.is_broker:
+            await self.lifecycle.register(self.bound, settings["initial.broker.registration.timeout.ms"])
+            await self.published(-1)
+        self._listen()
+        if self.node.is_broker:
+            await self.lifecycle.unfence()
+            await self.published(-1)
+            nursery.start_soon(self.lifecycle.keep_alive, settings["broker.heartbeat.interval.ms"])
+        self.ready.set()
+        await self._stopping.wait()
+        log.info("shutting down")
+        if self.node.is_broker and settings["controlled.shutdown.enable"]:
+            await self.lifecycle.shut_down(5000)
+
+    def _listen(self) -> None:
+        if not self.bound:
+            addresses = self.plane.core.listen()
+            self.bound = {name: port for name, (_, port) in zip(self._listener_names, addresses, strict=True)}
+
+    def stop(self) -> None:
+        """Asks for a controlled shutdown; `serve` returns once it is done."""
+        self._stopping.set()
+
+    def _close(self) -> None:
+        self.raft.fail_all()
+        self.raft.log.close(self.clock.wall_ms())
+        self.plane.core.stop(self.lifecycle.broker_epoch if hasattr(self, "lifecycle") else -1)
+        for policy in (self._policies.create_topic, self._policies.alter_config):
+            if policy is not None:
+                policy.close()

@@ -1,0 +1,125 @@
+"""A broker's life in the cluster: registering, heartbeats, controlled shutdown (KIP-631).
+
+    STARTING --registered, metadata caught up--> RUNNING (unfenced) --stop--> CONTROLLED_SHUTDOWN --> gone
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from cluster.config.node import SECURITY_PROTOCOLS, NodeSettings
+from cluster.metadata.features import SUPPORTED
+from pykafkacore.protocol.apis import api as api_named
+from pykafkacore.protocol.errors import ApiError, Code
+
+log = logging.getLogger("pykafkacore.lifecycle")
+
+AskController = Callable[[str, Any], Awaitable[Any]]
+
+
+class BrokerLifecycle:
+    """`ask(api name, request)` reaches the active controller."""
+
+    def __init__(
+        self,
+        ask: AskController,
+        node: NodeSettings,
+        cluster_id: str,
+        incarnation_id: bytes,
+        log_dirs: list[bytes],
+        previous_broker_epoch: int,
+        metadata_offset: Callable[[], int],
+    ) -> None:
+        self._ask = ask
+        self._node = node
+        self._cluster_id = cluster_id
+        self._incarnation_id = incarnation_id
+        self._log_dirs = log_dirs
+        self._previous_broker_epoch = previous_broker_epoch
+        self._metadata_offset = metadata_offset
+        self.broker_epoch = -1
+
+    def _registration(self, ports: dict[str, int]) -> Any:
+        message = api_named("BrokerRegistration").request
+        listeners = [
+            message.Listener(
+                name=each.name,
+                host=each.host,
+                port=each.port or ports[each.name],
+                security_protocol=SECURITY_PROTOCOLS[each.security_protocol],
+            )
+            for each in self._node.advertised_broker_listeners
+        ]
+        features = [
+            message.Feature(name=name, min_supported_version=low, max_supported_version=high)
+            for name, (low, high) in sorted(SUPPORTED.items())
+        ]
+        return message(
+            broker_id=self._node.node_id,
+            cluster_id=self._cluster_id,
+            incarnation_id=self._incarnation_id,
+            listeners=listeners,
+            features=features,
+            rack=self._node.rack,
+            log_dirs=self._log_dirs,
+            previous_broker_epoch=self._previous_broker_epoch,
+        )
+
+    async def register(self, ports: dict[str, int], timeout_ms: int) -> None:
+        """`ports`: what was bound, for listeners that were configured with port 0."""
+        request = self._registration(ports)
+        deadline = trio.current_time() + timeout_ms / 1000
+        while True:
+            try:
+                response = await self._ask("BrokerRegistration", request)
+                error, text = response.error_code, ""
+            except ApiError as failure:
+                error, text, response = failure.code, failure.message, None
+            if response is not None and error == Code.NONE:
+                self.broker_epoch = response.broker_epoch
+                return
+            if error in (Code.INCONSISTENT_CLUSTER_ID, Code.UNSUPPORTED_VERSION, Code.INVALID_REGISTRATION):
+                raise RuntimeError(f"the controller refuses this broker: {Code(error).name} {text}")
+            if trio.current_time() > deadline:
+                raise RuntimeError(f"no registration within initial.broker.registration.timeout.ms: {Code(error).name} {text}")
+            # An earlier life of this broker may still have a session: wait for it to end.
+            await trio.sleep(0.1)
+
+    async def heartbeat(self, want_fence: bool = False, want_shut_down: bool = False) -> Any:
+        message = api_named("BrokerHeartbeat").request
+        return await self._ask(
+            "BrokerHeartbeat",
+            message(
+                broker_id=self._node.node_id,
+                broker_epoch=self.broker_epoch,
+                current_metadata_offset=self._metadata_offset(),
+                want_fence=want_fence,
+                want_shut_down=want_shut_down,
+            ),
+        )
+
+    async def unfence(self) -> None:
+        while (await self.heartbeat()).is_fenced:
+            await trio.sleep(0.005)
+
+    async def keep_alive(self, interval_ms: int) -> None:
+        while True:
+            await trio.sleep(interval_ms / 1000)
+            try:
+                await self.heartbeat()
+            except ApiError as error:
+                log.warning("heartbeat refused: %s", error)
+
+    async def shut_down(self, timeout_ms: float = math.inf) -> None:
+        """Controlled: leaderships move away first. Gives up after `timeout_ms`."""
+        with trio.move_on_after(timeout_ms / 1000):
+            try:
+                while not (await self.heartbeat(want_shut_down=True)).should_shut_down:
+                    await trio.sleep(0.05)
+            except ApiError as error:
+                log.warning("controlled shutdown was refused: %s", error)

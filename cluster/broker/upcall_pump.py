@@ -1,0 +1,94 @@
+"""From upcalls to handlers and back: decodes, dispatches, encodes, answers. One connection has one request under way,
+so answers need no order of their own here.
+
+A handler that can answer at once does so within the pump; the others run as tasks. A handler that fails in a way nobody
+foresaw is told to the log with its traceback and to the client as UNKNOWN_SERVER_ERROR, and disturbs no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from cluster.handlers import core
+from cluster.handlers.context import Call, Context
+from cluster.handlers.dispatch import HANDLERS, error_response
+from pykafkacore.protocol.apis import API_VERSIONS_KEY, BROKER, BY_KEY, CONTROLLER
+from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.types import MalformedMessage
+
+if TYPE_CHECKING:
+    import trio
+
+    from cluster.plane.native import NativePlane
+
+log = logging.getLogger("pykafkacore.requests")
+
+
+class UpcallPump:
+    def __init__(self, ctx: Context, plane: NativePlane, nursery: trio.Nursery, listeners: list[str]) -> None:
+        self._ctx = ctx
+        self._plane = plane
+        self._nursery = nursery
+        self._listeners = listeners
+        controllers = ctx.node.controller_listener_names
+        self._kinds = [CONTROLLER if name in controllers else BROKER for name in listeners]
+
+    def on_request(self, upcall: Any) -> None:
+        api = BY_KEY[upcall.api_key]
+        listener = self._listeners[upcall.listener]
+        if upcall.api_key == API_VERSIONS_KEY and not api.serves(upcall.api_version):
+            self._plane.core.respond(upcall.ticket, core.unsupported_api_versions(self._ctx, listener))
+            return
+        try:
+            request = api.request.decode(upcall.body, upcall.api_version)
+        except MalformedMessage as error:
+            self._close(upcall, f"malformed {api.name} v{upcall.api_version}: {error}")
+            return
+        client_id = None if upcall.client_id is None else upcall.client_id.decode("utf-8", "surrogateescape")
+        call = Call(api, upcall.api_version, request, client_id, listener, upcall.peer_host)
+        handler = HANDLERS[self._kinds[upcall.listener]].get(api.name)
+        if handler is None:
+            self._close(upcall, f"{api.name} is not answered on listener {listener}")
+            return
+        try:
+            result = handler(self._ctx, call)
+        except Exception as error:
+            self._fail(upcall, call, error)
+            return
+        if isinstance(result, Awaitable):
+            self._nursery.start_soon(self._finish, upcall, call, result)
+        else:
+            self._respond(upcall, call, result)
+
+    async def _finish(self, upcall: Any, call: Call, result: Awaitable[Any]) -> None:
+        try:
+            response = await result
+        except Exception as error:
+            self._fail(upcall, call, error)
+            return
+        self._respond(upcall, call, response)
+
+    def _respond(self, upcall: Any, call: Call, response: Any) -> None:
+        try:
+            body = call.api.response.encode(response, call.api_version)
+        except Exception:
+            log.exception("cannot encode the response to %s v%d", call.api.name, call.api_version)
+            self._plane.core.respond(upcall.ticket, b"", True)
+            return
+        self._plane.core.respond(upcall.ticket, body)
+
+    def _fail(self, upcall: Any, call: Call, error: Exception) -> None:
+        if not isinstance(error, ApiError):
+            log.error("%s v%d from %s failed", call.api.name, call.api_version, call.peer_host, exc_info=error)
+            error = ApiError(Code.UNKNOWN_SERVER_ERROR, "The server experienced an unexpected error")
+        response = error_response(call, error)
+        if response is None:
+            self._close(upcall, f"{call.api.name} v{call.api_version} failed: {error}")
+        else:
+            self._respond(upcall, call, response)
+
+    def _close(self, upcall: Any, reason: str) -> None:
+        log.info("closing connection from %s: %s", upcall.peer_host, reason)
+        self._plane.core.respond(upcall.ticket, b"", True)

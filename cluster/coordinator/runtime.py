@@ -1,0 +1,250 @@
+"""The one runtime of all coordinators: hosts a shard over a log. Pure: returns effects, takes time as an argument.
+
+    dormant --start(shard, epoch)--> active --stop / append_failed--> dormant
+    submit: handle -> encode -> apply at the offsets to come -> open batch -> Append -> parked
+    committed(high watermark): parked responses up to it are released, in order
+
+INVARIANT: one request at a time, in the order of `submit`; what it decided is true for the next one.
+INVARIANT: a response is released only when all that it was decided on is below the high watermark, so that no answer can
+be undone by a change of leaders.
+INVARIANT: nothing is rolled back. When an append fails or the leader epoch moves on, the shard is dropped, all that is
+parked fails, and the host loads a new shard from the log.
+The runtime is the only writer of its log within a leader epoch, so it knows each record's offset before it is written;
+whoever appends checks `base_offset` and fails the append if something else came in between.
+Requests that arrive together share an append: call `submit` for each, then `flush` once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any
+
+from cluster.shard import CancelTimer, Outcome, SetTimer, Timer
+from pykafkacore.protocol.errors import ApiError, Code
+
+# --- effects ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append these values as one batch, which must start at `base_offset`; else call `append_failed`."""
+
+    leader_epoch: int
+    base_offset: int
+    records: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    ticket: int
+    response: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The whole request failed; dispatch makes its response of the error."""
+
+    ticket: int
+    error: ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Faulted:
+    """A decision raised what it never should. Nothing has changed by it; somebody should read this."""
+
+    ticket: int | None
+    exception: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The shard is gone. While still leader: load a new one from the log and call `start`."""
+
+    leader_epoch: int
+    reason: str
+
+
+@dataclass(slots=True)
+class _Parked:
+    wait_offset: int
+    effect: Respond | Fail
+
+
+class ShardRuntime:
+    def __init__(
+        self,
+        encode: Callable[[Any], bytes],
+        lost_leadership: Code = Code.NOT_CONTROLLER,
+        records_per_batch: int = 10_000,
+        bytes_per_batch: int = 4 * 1024 * 1024,
+    ) -> None:
+        """`lost_leadership`: what clients are told when this is not, or no longer, the place to ask."""
+        self._encode = encode
+        self._lost_leadership = lost_leadership
+        self._records_per_batch = records_per_batch
+        self._bytes_per_batch = bytes_per_batch
+        self.shard: Any = None
+        self.leader_epoch = -1
+        self.next_offset = 0
+        self.high_watermark = 0
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._parked: deque[_Parked] = deque()
+        self._timers: dict[Timer, int] = {}
+        self._timer_heap: list[tuple[int, int, Timer]] = []
+        self._timer_sequence = 0
+
+    @property
+    def is_active(self) -> bool:
+        return self.shard is not None
+
+    @property
+    def parked_count(self) -> int:
+        return len(self._parked)
+
+    def start(self, shard: Any, leader_epoch: int, next_offset: int, high_watermark: int, now: int) -> list[Any]:
+        """`shard` has applied all below `next_offset`, which is the end of the log; this node leads `leader_epoch`."""
+        assert self.shard is None, "a shard is hosted already"
+        self.shard = shard
+        self.leader_epoch = leader_epoch
+        self.next_offset = next_offset
+        self.high_watermark = high_watermark
+        shard.will_write_at(next_offset)
+        effects: list[Any] = []
+        self._take(shard.activate(now), None, now, effects)
+        return effects + self.flush()
+
+    def submit(self, ticket: int, request: Any, now: int) -> list[Any]:
+        """Decide on a request. Its records wait for `flush`, its response for the high watermark."""
+        if self.shard is None:
+            return [Fail(ticket, ApiError(self._lost_leadership))]
+        effects: list[Any] = []
+        self.shard.will_write_at(self.next_offset)
+        try:
+            outcome = self.shard.handle(request, now)
+        except ApiError as error:
+            self._park(Fail(ticket, error), effects)
+            return effects
+        except AssertionError:
+            raise  # a broken invariant stops the node
+        except Exception as exception:  # deciding changes nothing, so nothing is lost but this one request
+            effects.append(Faulted(ticket, exception))
+            self._park(Fail(ticket, ApiError(Code.UNKNOWN_SERVER_ERROR, type(exception).__name__)), effects)
+            return effects
+        self._take(outcome, ticket, now, effects)
+        return effects
+
+    def flush(self) -> list[Any]:
+        """Append what has gathered."""
+        if not self._batch:
+            return []
+        base_offset = self.next_offset - len(self._batch)
+        append = Append(self.leader_epoch, base_offset, tuple(self._batch))
+        self._batch, self._batch_bytes = [], 0
+        return [append]
+
+    def committed(self, high_watermark: int) -> list[Any]:
+        if self.shard is None or high_watermark <= self.high_watermark:
+            return []
+        self.high_watermark = high_watermark
+        released = []
+        while self._parked and self._parked[0].wait_offset <= high_watermark:
+            released.append(self._parked.popleft().effect)
+        return released
+
+    def append_failed(self, leader_epoch: int, reason: str) -> list[Any]:
+        """An Append of that epoch was refused or could not be written."""
+        if self.shard is None or leader_epoch != self.leader_epoch:
+            return []
+        return self._drop(reason)
+
+    def stop(self, reason: str) -> list[Any]:
+        """Leadership has moved on."""
+        return self._drop(reason) if self.shard is not None else []
+
+    def deadline(self) -> int | None:
+        """When `expire` is due next."""
+        self._tidy_timers()
+        return self._timer_heap[0][0] if self._timer_heap else None
+
+    def expire(self, now: int) -> list[Any]:
+        """Run the timers that are due, and append what they decided."""
+        effects: list[Any] = []
+        due = []
+        self._tidy_timers()
+        while self._timer_heap and self._timer_heap[0][0] <= now:
+            due.append(heappop(self._timer_heap)[2])
+            del self._timers[due[-1]]
+            self._tidy_timers()
+        for timer in due:
+            if timer in self._timers:
+                continue  # one that ran before it has set it anew
+            self.shard.will_write_at(self.next_offset)
+            self._take(self.shard.expire(timer, now), None, now, effects)
+        return effects + self.flush()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _take(self, outcome: Outcome, ticket: int | None, now: int, effects: list[Any]) -> None:
+        encoded = [self._encode(each) for each in outcome.records]
+        if outcome.atomic:
+            self._make_room(len(encoded), sum(map(len, encoded)), effects)
+        for each, value in zip(outcome.records, encoded, strict=True):
+            if not outcome.atomic:
+                self._make_room(1, len(value), effects)
+            self.shard.apply(self.next_offset, each)
+            self.next_offset += 1
+            self._batch.append(value)
+            self._batch_bytes += len(value)
+        for fact in outcome.facts:
+            self.shard.observe(fact, now)
+        for change in outcome.timers:
+            self._set_timer(change)
+        if ticket is not None:
+            self._park(Respond(ticket, outcome.response), effects)
+
+    def _make_room(self, record_count: int, size: int, effects: list[Any]) -> None:
+        is_full = len(self._batch) + record_count > self._records_per_batch
+        if is_full or self._batch_bytes + size > self._bytes_per_batch:
+            effects.extend(self.flush())
+
+    def _park(self, effect: Respond | Fail, effects: list[Any]) -> None:
+        if self.next_offset <= self.high_watermark:
+            effects.append(effect)
+        else:
+            self._parked.append(_Parked(self.next_offset, effect))
+
+    def _drop(self, reason: str) -> list[Any]:
+        effects: list[Any] = []
+        for parked in self._parked:
+            ticket = parked.effect.ticket
+            effects.append(Fail(ticket, ApiError(self._lost_leadership, reason)))
+        effects.append(Dropped(self.leader_epoch, reason))
+        self.shard = None
+        self._batch, self._batch_bytes = [], 0
+        self._parked.clear()
+        self._timers.clear()
+        self._timer_heap.clear()
+        return effects
+
+    def _set_timer(self, change: SetTimer | CancelTimer) -> None:
+        if isinstance(change, CancelTimer):
+            self._timers.pop(change.timer, None)
+            return
+        self._timers[change.timer] = change.at_ms
+        self._timer_sequence += 1
+        heappush(self._timer_heap, (change.at_ms, self._timer_sequence, change.timer))
+
+    def _tidy_timers(self) -> None:
+        """Heap entries of timers that were moved or cancelled are skipped when they come up."""
+        heap = self._timer_heap
+        while heap and self._timers.get(heap[0][2]) != heap[0][0]:
+            heappop(heap)
+
+
+def appends(effects: Iterable[Any]) -> list[Append]:
+    """The appends among effects, in order."""
+    return [effect for effect in effects if isinstance(effect, Append)]

@@ -1,0 +1,103 @@
+"""DescribeConfigs and ListConfigResources, answered from the image; changes go to the controller.
+
+Every key is told with its default and its source: clients and tools rely on that (PROTOCOL K.8).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.config.settings import Described, describe_group, describe_topic
+from cluster.handlers.context import Call, Context
+from cluster.metadata.records import (
+    RESOURCE_BROKER,
+    RESOURCE_BROKER_LOGGER,
+    RESOURCE_CLIENT_METRICS,
+    RESOURCE_GROUP,
+    RESOURCE_TOPIC,
+)
+from cluster.handlers.names import invalid_topic_name
+from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.schemas import configs as schemas
+
+LISTABLE = (RESOURCE_TOPIC, RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP)
+
+
+def describe_configs(ctx: Context, call: Call) -> Any:
+    request, message = call.request, schemas.DESCRIBE_CONFIGS_RESPONSE
+    response = message()
+    for resource in request.resources:
+        told = message.DescribeConfigsResult(
+            resource_type=resource.resource_type, resource_name=resource.resource_name
+        )
+        response.results.append(told)
+        try:
+            described = _describe(ctx, resource, request.include_synonyms)
+        except ApiError as error:
+            told.error_code, told.error_message = error.code, error.message
+            continue
+        keys = None if resource.configuration_keys is None else set(resource.configuration_keys)
+        told.configs = [
+            _row(message, each, request) for each in described if keys is None or each.name in keys
+        ]
+    return response
+
+
+def _row(message: Any, each: Described, request: Any) -> Any:
+    synonyms = [
+        message.DescribeConfigsSynonym(name=one.name, value=one.value, source=one.source) for one in each.synonyms
+    ]
+    return message.DescribeConfigsResourceResult(
+        name=each.name,
+        value=each.value,
+        read_only=each.is_read_only,
+        config_source=each.source,
+        is_sensitive=each.is_sensitive,
+        synonyms=synonyms if request.include_synonyms else [],
+        config_type=each.type_number,
+        documentation=each.documentation if request.include_documentation else None,
+    )
+
+
+def _describe(ctx: Context, resource: Any, with_synonyms: bool) -> list[Described]:
+    kind, name, image = resource.resource_type, resource.resource_name, ctx.image
+    if kind == RESOURCE_TOPIC:
+        problem = invalid_topic_name(name)
+        if problem is not None:
+            raise ApiError(Code.INVALID_TOPIC_EXCEPTION, problem)
+        if image.topic_named(name) is None:
+            raise ApiError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"topic {name} does not exist")
+        return describe_topic(ctx.settings, image.configs_of(kind, name), with_synonyms=with_synonyms)
+    if kind == RESOURCE_BROKER:
+        if name == "":
+            return ctx.settings.describe_cluster_default(with_synonyms=with_synonyms)
+        if name != str(ctx.node.node_id):
+            told = f"Unexpected broker id, expected {ctx.node.node_id} or empty string, but received {name}"
+            raise ApiError(Code.INVALID_REQUEST, told)
+        return ctx.settings.describe(with_synonyms=with_synonyms)
+    if kind == RESOURCE_GROUP:
+        if not name:
+            raise ApiError(Code.INVALID_REQUEST, "Group name must not be empty")
+        return describe_group(ctx.settings, image.configs_of(kind, name), with_synonyms=with_synonyms)
+    raise ApiError(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
+
+
+def list_config_resources(ctx: Context, call: Call) -> Any:
+    request, message, image = call.request, schemas.LIST_CONFIG_RESOURCES_RESPONSE, ctx.image
+    # KAFKA: version 0 is the old ListClientMetricsResources; an empty list asks for everything.
+    asked = [RESOURCE_CLIENT_METRICS] if call.api_version == 0 else (list(request.resource_types) or list(LISTABLE))
+    unknown = [kind for kind in asked if kind not in LISTABLE]
+    if unknown:
+        raise ApiError(Code.UNSUPPORTED_VERSION, f"resource type {unknown[0]} cannot be listed")
+    rows: list[tuple[int, str]] = []
+    for kind in asked:
+        if kind == RESOURCE_TOPIC:
+            names = list(image.topic_ids)
+        elif kind in (RESOURCE_BROKER, RESOURCE_BROKER_LOGGER):
+            names = [str(broker_id) for broker_id in image.brokers]
+        else:
+            names = [name for resource, name in image.configs if resource == kind]
+        rows.extend((kind, name) for name in sorted(names))
+    return message(
+        config_resources=[message.ConfigResource(resource_name=name, resource_type=kind) for kind, name in rows]
+    )

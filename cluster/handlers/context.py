@@ -1,0 +1,89 @@
+"""What a handler sees of the broker around it, and of the call it answers. Values and Protocols only.
+
+Not here: anything that performs I/O. The shell (`cluster.broker`) fills these in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cluster.config.node import NodeSettings
+    from cluster.config.settings import BrokerSettings
+    from cluster.metadata.image import MetadataImage
+    from pykafkacore.protocol.apis import Api
+
+ANONYMOUS = "User:ANONYMOUS"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, decoded."""
+
+    api: Api
+    api_version: int
+    request: Any
+    client_id: str | None
+    listener: str
+    peer_host: str
+    principal: str = ANONYMOUS
+
+
+class Queries(Protocol):
+    """The data plane's look-ups; each takes and gives a row for each partition."""
+
+    async def list_offsets(self, wanted: list[tuple[bytes, int, int, bool, bool, int]]) -> list[tuple[int, int, int, int]]: ...
+    async def epoch_ends(self, wanted: list[tuple[bytes, int, int, int]]) -> list[tuple[int, int, int]]: ...
+    async def delete_records(self, wanted: list[tuple[tuple[bytes, int], int]]) -> list[tuple[int, int]]: ...
+    async def describe_producers(self, wanted: list[tuple[bytes, int]]) -> list[tuple[int, list[tuple[int, ...]]]]: ...
+    async def describe_log_dirs(self) -> list[tuple[str, int, int, int, list[tuple[str, int, int]]]]: ...
+
+
+class ControllerPort(Protocol):
+    """The way to the active controller."""
+
+    def ask(self, call: Call) -> Awaitable[Any]:
+        """The controller's response, released once it is committed. Raises ApiError where the request fails whole."""
+        ...
+
+
+class QuorumFacts(Protocol):
+    """What Raft knows, for DescribeQuorum."""
+
+    def describe(self) -> Any: ...
+
+
+class Context(Protocol):
+    """The broker, as handlers see it."""
+
+    cluster_id: str
+    node: NodeSettings
+    plane: Queries
+    controller: ControllerPort
+
+    @property
+    def image(self) -> MetadataImage:
+        """As committed and published to the data plane."""
+        ...
+
+    @property
+    def settings(self) -> BrokerSettings:
+        """With the dynamic layers of this broker."""
+        ...
+
+    @property
+    def has_controller(self) -> bool: ...
+
+    def offered(self, listener: str) -> list[Api]:
+        """The APIs that a listener answers."""
+        ...
+
+    async def published(self, metadata_offset: int) -> None:
+        """Returns once the data plane's view is at least that new."""
+        ...
+
+    async def producer_id(self) -> int:
+        """An id that no producer ever had."""
+        ...

@@ -1,0 +1,79 @@
+"""FindCoordinator and InitProducerId: where state of groups and transactions would live, and ids for producers.
+
+Transactions are not offered yet: an idempotent producer gets its id here, a transactional one is told that it cannot.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.handlers.context import Call, Context
+from cluster.handlers.internal_topics import GROUP_TOPIC, SHARE_TOPIC, TRANSACTION_TOPIC
+from cluster.handlers.metadata import create_topics
+from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.schemas import groups as group_schemas
+from pykafkacore.protocol.schemas import transactions as transaction_schemas
+
+_TOPICS = {0: GROUP_TOPIC, 1: TRANSACTION_TOPIC, 2: SHARE_TOPIC}
+
+
+def java_hash(text: str) -> int:
+    """Java's String.hashCode, over UTF-16 units."""
+    value = 0
+    data = text.encode("utf-16-be", "surrogatepass")
+    for at in range(0, len(data), 2):
+        value = (31 * value + (data[at] << 8 | data[at + 1])) & 0xFFFFFFFF
+    return value - 2**32 if value >= 2**31 else value
+
+
+def partition_of(key: str, partition_count: int) -> int:
+    """KAFKA: the absolute value, with the one that has none taken as 0."""
+    value = java_hash(key)
+    return (0 if value == -(2**31) else abs(value)) % partition_count
+
+
+async def find_coordinator(ctx: Context, call: Call) -> Any:
+    request, message = call.request, group_schemas.FIND_COORDINATOR_RESPONSE
+    if call.api_version < 4:
+        error, text, node = await _find(ctx, call, request.key, request.key_type)
+        node_id, host, port = node
+        return message(error_code=error, error_message=text, node_id=node_id, host=host, port=port)
+    response = message()
+    for key in request.coordinator_keys:
+        error, text, (node_id, host, port) = await _find(ctx, call, key, request.key_type)
+        response.coordinators.append(
+            message.Coordinator(key=key, node_id=node_id, host=host, port=port, error_code=error, error_message=text)
+        )
+    return response
+
+
+NOWHERE = (-1, "", -1)
+
+
+async def _find(ctx: Context, call: Call, key: str, key_type: int) -> tuple[int, str | None, tuple[int, str, int]]:
+    if key_type not in _TOPICS or (key_type == 2 and call.api_version < 6):
+        return Code.INVALID_REQUEST, f"key type {key_type} is not known", NOWHERE
+    if key_type != 0:
+        return Code.UNSUPPORTED_VERSION, "this broker does not offer transactions or share groups yet", NOWHERE
+    name = _TOPICS[key_type]
+    topic = ctx.image.topic_named(name)
+    if topic is None:
+        error, text = (await create_topics(ctx, call, [name])).get(name, (0, None))
+        topic = ctx.image.topic_named(name)
+        if topic is None:
+            return (error if error == Code.INVALID_REPLICATION_FACTOR else Code.COORDINATOR_NOT_AVAILABLE), text, NOWHERE
+    partition = topic.partitions[partition_of(key, len(topic.partitions))]
+    broker = ctx.image.brokers.get(partition.leader)
+    listener = None if broker is None or broker.is_fenced else broker.listener(call.listener)
+    if listener is None:
+        return Code.COORDINATOR_NOT_AVAILABLE, None, NOWHERE
+    return 0, None, (partition.leader, listener.host, listener.port)
+
+
+async def init_producer_id(ctx: Context, call: Call) -> Any:
+    request, message = call.request, transaction_schemas.INIT_PRODUCER_ID_RESPONSE
+    if request.transactional_id == "":
+        raise ApiError(Code.INVALID_REQUEST, "transactional_id is empty")
+    if request.transactional_id is not None:
+        raise ApiError(Code.UNSUPPORTED_VERSION, "this broker does not offer transactions yet")
+    return message(producer_id=await ctx.producer_id(), producer_epoch=0)

@@ -1,0 +1,112 @@
+"""Which function answers which API, and how an error becomes a response. ApiVersions is derived from this table: what
+is not here is not offered.
+
+A handler is a plain function where it can answer at once, else a coroutine function; either may raise ApiError, and this
+is the one place that turns it into the response of that API and version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from cluster.handlers import configs, coordination, core, forwarded, metadata, offsets
+from cluster.handlers.context import Call, Context
+from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api
+from pykafkacore.protocol.errors import ApiError
+
+Handler = Callable[[Context, Call], Any]
+
+# Produce and Fetch are answered by the data plane.
+BROKER_HANDLERS: dict[str, Handler | None] = {
+    "Produce": None,
+    "Fetch": None,
+    "ListOffsets": offsets.list_offsets,
+    "Metadata": metadata.metadata,
+    "FindCoordinator": coordination.find_coordinator,
+    "ApiVersions": core.api_versions,
+    "CreateTopics": forwarded.to_controller,
+    "DeleteTopics": forwarded.to_controller,
+    "DeleteRecords": offsets.delete_records,
+    "InitProducerId": coordination.init_producer_id,
+    "OffsetForLeaderEpoch": offsets.offset_for_leader_epoch,
+    "DescribeConfigs": configs.describe_configs,
+    "AlterConfigs": forwarded.to_controller,
+    "DescribeLogDirs": offsets.describe_log_dirs,
+    "CreatePartitions": forwarded.to_controller,
+    "IncrementalAlterConfigs": forwarded.to_controller,
+    "DescribeQuorum": forwarded.describe_quorum,
+    "UpdateFeatures": forwarded.to_controller,
+    "DescribeCluster": core.describe_cluster,
+    "DescribeProducers": offsets.describe_producers,
+    "UnregisterBroker": forwarded.to_controller,
+    "ListConfigResources": configs.list_config_resources,
+    "DescribeTopicPartitions": metadata.describe_topic_partitions,
+}
+
+CONTROLLER_HANDLERS: dict[str, Handler] = {
+    "ApiVersions": core.api_versions,
+    "CreateTopics": forwarded.at_controller,
+    "DeleteTopics": forwarded.at_controller,
+    "CreatePartitions": forwarded.at_controller,
+    "AlterConfigs": forwarded.at_controller,
+    "IncrementalAlterConfigs": forwarded.at_controller,
+    "DescribeQuorum": forwarded.describe_quorum,
+    "UpdateFeatures": forwarded.at_controller,
+    "DescribeCluster": core.describe_cluster,
+    "BrokerRegistration": forwarded.at_controller,
+    "BrokerHeartbeat": forwarded.at_controller,
+    "UnregisterBroker": forwarded.at_controller,
+    "AllocateProducerIds": forwarded.at_controller,
+}
+
+HANDLERS: dict[str, dict[str, Any]] = {BROKER: BROKER_HANDLERS, CONTROLLER: CONTROLLER_HANDLERS}
+
+
+@cache
+def offered(kind: str) -> tuple[Api, ...]:
+    """The rows of the API table that a listener of this kind answers."""
+    return tuple(api for api in APIS if api.name in HANDLERS[kind] and kind in api.listeners)
+
+
+def error_response(call: Call, error: ApiError) -> Any | None:
+    """The whole request failed: the response that says so, or None where this API has no place for it."""
+    response = call.api.response()
+    if hasattr(response, "error_code"):
+        response.error_code = error.code
+        if hasattr(response, "error_message"):
+            response.error_message = error.message or None
+        return response
+    return _spread(call, response, error)
+
+
+def _spread(call: Call, response: Any, error: ApiError) -> Any | None:
+    """APIs that have an error for each item only: every item that was asked for gets it."""
+    message, request = call.api.response, call.request
+    name, code, text = call.api.name, error.code, error.message or None
+    if name == "CreateTopics":
+        response.topics = [
+            message.CreatableTopicResult(name=t.name, error_code=code, error_message=text) for t in request.topics
+        ]
+    elif name == "DeleteTopics":
+        states = [(t.name, t.topic_id) for t in request.topics] or [(each, bytes(16)) for each in request.topic_names]
+        response.responses = [
+            message.DeletableTopicResult(name=each, topic_id=topic_id, error_code=code, error_message=text)
+            for each, topic_id in states
+        ]
+    elif name == "CreatePartitions":
+        response.results = [
+            message.CreatePartitionsTopicResult(name=t.name, error_code=code, error_message=text)
+            for t in request.topics
+        ]
+    elif name in ("AlterConfigs", "IncrementalAlterConfigs"):
+        response.responses = [
+            message.AlterConfigsResourceResponse(
+                error_code=code, error_message=text, resource_type=r.resource_type, resource_name=r.resource_name
+            )
+            for r in request.resources
+        ]
+    else:
+        return None
+    return response

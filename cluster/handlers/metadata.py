@@ -1,0 +1,201 @@
+"""Metadata and DescribeTopicPartitions: who leads what, and where to reach them.
+
+A topic that is asked for by name and may be made by asking (`auto.create.topics.enable`) is made before the answer.
+KAFKA: 4.4 answers UNKNOWN_TOPIC_OR_PARTITION first and lets the client ask again; a deliberate difference, it saves a
+round trip and the client's back-off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cluster.handlers.context import Call, Context
+from cluster.handlers.internal_topics import creation_of, is_internal
+from cluster.metadata.image import MetadataImage, PartitionImage, TopicImage
+from cluster.handlers.names import invalid_topic_name
+from pykafkacore.protocol.apis import api as api_named
+from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.schemas import core as schemas
+from pykafkacore.protocol.schemas import topics as topic_schemas
+from pykafkacore.protocol.types import ZERO_UUID
+
+# Create, Delete, Alter, Describe, Read, Write, DescribeConfigs, AlterConfigs, by their bits.
+TOPIC_OPERATIONS = 0b1101_1111_1000
+CLUSTER_OPERATIONS = 0b1_1111_1010_0000
+NOT_ASKED = -(2**31)
+
+
+def metadata(ctx: Context, call: Call) -> Any:
+    """Answers at once, unless topics are to be made first."""
+    request, version = call.request, call.api_version
+    may_create = ctx.settings["auto.create.topics.enable"] and (version < 4 or request.allow_auto_topic_creation)
+    missing = sorted(
+        {t.name for t in request.topics or () if t.name and ctx.image.topic_named(t.name) is None} if may_create else ()
+    )
+    valid = [name for name in missing if invalid_topic_name(name) is None]
+    return _create_and_answer(ctx, call, valid) if valid else answer(ctx, call)
+
+
+async def _create_and_answer(ctx: Context, call: Call, names: list[str]) -> Any:
+    await create_topics(ctx, call, names)
+    return answer(ctx, call)
+
+
+def answer(ctx: Context, call: Call) -> Any:
+    request, version = call.request, call.api_version
+    message = schemas.METADATA_RESPONSE
+    wanted = request.topics
+    # KAFKA: version 0 means "all" by an empty list, later ones by null.
+    everything = wanted is None or (version == 0 and not wanted)
+    if not everything and version in (10, 11) and any(t.name is None or t.topic_id != ZERO_UUID for t in wanted):
+        topics = [
+            message.MetadataResponseTopic(error_code=Code.INVALID_REQUEST, name=t.name or "", topic_id=t.topic_id)
+            for t in wanted
+        ]
+        return message(topics=topics)
+    image = ctx.image
+    operations = TOPIC_OPERATIONS if version >= 8 and request.include_topic_authorized_operations else NOT_ASKED
+    if everything:
+        topics = [_topic(message, image, topic, call, operations) for topic in image.topics.values()]
+    else:
+        topics = [_named(message, image, each, call, operations) for each in wanted]
+    brokers = [
+        message.MetadataResponseBroker(node_id=node_id, host=host, port=port, rack=rack)
+        for node_id, host, port, rack in live_brokers(image, call.listener)
+    ]
+    asks_cluster = 8 <= version <= 10 and request.include_cluster_authorized_operations
+    return message(
+        brokers=brokers,
+        cluster_id=ctx.cluster_id,
+        controller_id=brokers[0].node_id if brokers else -1,
+        topics=topics,
+        cluster_authorized_operations=CLUSTER_OPERATIONS if asks_cluster else NOT_ASKED,
+    )
+
+
+def live_brokers(image: MetadataImage, listener_name: str) -> Iterable[tuple[int, str, int, str | None]]:
+    for broker_id, broker in sorted(image.brokers.items()):
+        listener = None if broker.is_fenced else broker.listener(listener_name)
+        if listener is not None:
+            yield broker_id, listener.host, listener.port, broker.rack
+
+
+async def create_topics(ctx: Context, call: Call, names: list[str]) -> dict[str, tuple[int, str | None]]:
+    """Makes topics with the broker's defaults, and returns once the data plane serves them."""
+    api = api_named("CreateTopics")
+    request = api.request(topics=[creation_of(name, ctx.settings, api.request) for name in names], timeout_ms=30_000)
+    creation = Call(api, api.latest, request, call.client_id, call.listener, call.peer_host, call.principal)
+    response = await ctx.controller.ask(creation)
+    await ctx.published(-1)
+    return {topic.name: (topic.error_code, topic.error_message) for topic in response.topics}
+
+
+def _named(message: Any, image: MetadataImage, wanted: Any, call: Call, operations: int) -> Any:
+    topic, name = None, wanted.name
+    if name is not None:
+        topic = image.topic_named(name)
+        error = Code.UNKNOWN_TOPIC_OR_PARTITION if invalid_topic_name(name) is None else Code.INVALID_TOPIC_EXCEPTION
+    elif wanted.topic_id == ZERO_UUID:
+        # KAFKA: 4.4 says UNKNOWN_SERVER_ERROR; the request itself is at fault.
+        error = Code.INVALID_REQUEST
+    else:
+        topic, error = image.topics.get(wanted.topic_id), Code.UNKNOWN_TOPIC_ID
+    if topic is None:
+        return message.MetadataResponseTopic(
+            error_code=error, name=name, topic_id=wanted.topic_id, is_internal=bool(name) and is_internal(name)
+        )
+    return _topic(message, image, topic, call, operations)
+
+
+def _topic(message: Any, image: MetadataImage, topic: TopicImage, call: Call, operations: int) -> Any:
+    partition_of = message.MetadataResponsePartition
+    partitions = []
+    for index, partition in sorted(topic.partitions.items()):
+        error, leader = _leader(image, partition, call)
+        partitions.append(
+            partition_of(
+                error_code=error,
+                partition_index=index,
+                leader_id=leader,
+                leader_epoch=partition.leader_epoch,
+                replica_nodes=list(partition.replicas),
+                isr_nodes=list(partition.isr),
+                offline_replicas=_offline(image, partition),
+            )
+        )
+    return message.MetadataResponseTopic(
+        name=topic.name,
+        topic_id=topic.topic_id,
+        is_internal=is_internal(topic.name),
+        partitions=partitions,
+        topic_authorized_operations=operations,
+    )
+
+
+def _leader(image: MetadataImage, partition: PartitionImage, call: Call) -> tuple[int, int]:
+    broker = image.brokers.get(partition.leader)
+    if not partition.has_leader or broker is None or broker.is_fenced:
+        return Code.LEADER_NOT_AVAILABLE, -1
+    if broker.listener(call.listener) is None:
+        newer = call.api.name != "Metadata" or call.api_version >= 6
+        return (Code.LISTENER_NOT_FOUND if newer else Code.LEADER_NOT_AVAILABLE), -1
+    return Code.NONE, partition.leader
+
+
+def _offline(image: MetadataImage, partition: PartitionImage) -> list[int]:
+    return [replica for replica in partition.replicas if not image.is_replica_online(replica, partition)]
+
+
+def describe_topic_partitions(ctx: Context, call: Call) -> Any:
+    """Partitions of topics in pages: topics by name, from the cursor on, at most so many partitions."""
+    request, image = call.request, ctx.image
+    message = topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE
+    configured = ctx.settings["max.request.partition.size.limit"]
+    limit = min(request.response_partition_limit, configured)
+    if limit <= 0:
+        raise ApiError(Code.INVALID_REQUEST, f"response_partition_limit is {limit}, but must be positive")
+    names = sorted({t.name for t in request.topics}) or sorted(image.topic_ids)
+    cursor = request.cursor
+    if cursor is not None:
+        if cursor.partition_index < 0:
+            raise ApiError(Code.INVALID_REQUEST, f"the cursor's partition is {cursor.partition_index}")
+        names = [name for name in names if name >= cursor.topic_name]
+    response = message()
+    for name in names:
+        first = cursor.partition_index if cursor is not None and name == cursor.topic_name else 0
+        topic = image.topic_named(name)
+        if topic is None:
+            # KAFKA: 4.4 answers UNKNOWN_SERVER_ERROR to an invalid name; INVALID_TOPIC_EXCEPTION says what is wrong.
+            invalid = invalid_topic_name(name) is not None
+            error = Code.INVALID_TOPIC_EXCEPTION if invalid else Code.UNKNOWN_TOPIC_OR_PARTITION
+            response.topics.append(
+                message.DescribeTopicPartitionsResponseTopic(error_code=error, name=name, is_internal=is_internal(name))
+            )
+            continue
+        told = message.DescribeTopicPartitionsResponseTopic(
+            name=name, topic_id=topic.topic_id, is_internal=is_internal(name), topic_authorized_operations=TOPIC_OPERATIONS
+        )
+        response.topics.append(told)
+        for index in sorted(i for i in topic.partitions if i >= first):
+            if limit == 0:
+                response.next_cursor = message.Cursor(topic_name=name, partition_index=index)
+                return response
+            told.partitions.append(_described(message, image, index, topic.partitions[index], call))
+            limit -= 1
+    return response
+
+
+def _described(message: Any, image: MetadataImage, index: int, partition: PartitionImage, call: Call) -> Any:
+    error, leader = _leader(image, partition, call)
+    return message.DescribeTopicPartitionsResponsePartition(
+        error_code=error,
+        partition_index=index,
+        leader_id=leader,
+        leader_epoch=partition.leader_epoch,
+        replica_nodes=list(partition.replicas),
+        isr_nodes=list(partition.isr),
+        eligible_leader_replicas=list(partition.eligible_leader_replicas),
+        last_known_elr=list(partition.last_known_elr),
+        offline_replicas=_offline(image, partition),
+    )

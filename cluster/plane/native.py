@@ -1,0 +1,121 @@
+"""The data plane as the control plane drives it: the one importer of the extension.
+
+    down   publish, respond, queries: each returns at once; what takes time completes with its ticket
+    up     requests, completions, notices: drained in bounded batches whenever the descriptor is readable
+
+INVARIANT: one batch, then a checkpoint: however many upcalls wait, other tasks get their turn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from cluster.plane.port import ViewDelta
+from pykafkacore import _core
+
+BATCH_MAX = 512
+CoreError = _core.CoreError
+LocalLog = _core.LocalLog
+Request = _core.Request
+crc32c = _core.crc32c
+parse_batches = _core.parse_batches
+
+log = logging.getLogger("pykafkacore.plane")
+
+_COMPRESSION_LEVELS = {"gzip": "compression_gzip_level", "lz4": "compression_lz4_level", "zstd": "compression_zstd_level"}
+
+
+class _Topic:
+    """A `TopicView` with the settings that the extension reads."""
+
+    __slots__ = ("name", "settings", "topic_id")
+
+    def __init__(self, topic: Any, producer_id_expiration_ms: int) -> None:
+        settings = topic.settings
+        level_key = _COMPRESSION_LEVELS.get(settings["compression_type"])
+        self.topic_id = topic.topic_id
+        self.name = topic.name
+        self.settings = {
+            **settings,
+            "compression_level": settings[level_key] if level_key else None,
+            "producer_id_expiration_ms": producer_id_expiration_ms,
+        }
+
+
+class _Delta:
+    __slots__ = ("brokers", "metadata_offset", "partitions", "removed_topics", "topics")
+
+
+class NativePlane:
+    """Implements `cluster.handlers.context.Queries` and what the broker's shell needs beyond it."""
+
+    def __init__(self, config: dict[str, Any], producer_id_expiration_ms: int = 86_400_000) -> None:
+        self.core = _core.DataPlane(config)
+        self.producer_id_expiration_ms = producer_id_expiration_ms
+        self._callbacks: dict[int, Callable[[Any, str | None], None]] = {}
+        self._next_ticket = 0
+
+    def expect(self, callback: Callable[[Any, str | None], None]) -> int:
+        """A ticket for a job; `callback(value, error)` runs in the pump when it is done."""
+        self._next_ticket += 1
+        self._callbacks[self._next_ticket] = callback
+        return self._next_ticket
+
+    async def _ask(self, submit: Callable[..., None], *args: Any) -> Any:
+        done = trio.Event()
+        outcome: list[Any] = []
+
+        def completed(value: Any, error: str | None) -> None:
+            outcome.extend((value, error))
+            done.set()
+
+        submit(self.expect(completed), *args)
+        await done.wait()
+        value, error = outcome
+        if error is not None:
+            raise CoreError(error)
+        return value
+
+    async def pump(self, on_request: Callable[[Any], None]) -> None:
+        """Drains upcalls for ever. `on_request` must not block."""
+        fd = self.core.fileno()
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            batch = self.core.drain(BATCH_MAX)
+            for upcall in batch:
+                if type(upcall) is Request:
+                    on_request(upcall)
+                elif type(upcall) is _core.Completed:
+                    self._callbacks.pop(upcall.ticket)(upcall.value, upcall.error)
+                else:
+                    log.log(upcall.level, upcall.text)
+            await trio.lowlevel.checkpoint()
+
+    def publish(self, delta: ViewDelta, done: Callable[[Any, str | None], None]) -> None:
+        """`done` gets (metadata offset, [(topic id, partition, why)]): what could not be opened."""
+        native = _Delta()
+        native.metadata_offset = delta.metadata_offset
+        native.topics = [_Topic(topic, self.producer_id_expiration_ms) for topic in delta.topics]
+        native.partitions = delta.partitions
+        native.removed_topics = delta.removed_topics
+        native.brokers = delta.brokers
+        self.core.publish(self.expect(done), native)
+
+    async def list_offsets(self, wanted: list[Any]) -> list[Any]:
+        return await self._ask(self.core.list_offsets, wanted)
+
+    async def epoch_ends(self, wanted: list[Any]) -> list[Any]:
+        return await self._ask(self.core.epoch_ends, wanted)
+
+    async def delete_records(self, wanted: list[Any]) -> list[Any]:
+        return await self._ask(self.core.delete_records, wanted)
+
+    async def describe_producers(self, wanted: list[Any]) -> list[Any]:
+        return await self._ask(self.core.describe_producers, wanted)
+
+    async def describe_log_dirs(self) -> list[Any]:
+        return await self._ask(self.core.describe_log_dirs)

@@ -1,0 +1,89 @@
+"""The seam between the control plane and the data plane: views go down, upcalls come up. Pure values and one Protocol.
+
+The control plane publishes what the committed metadata decides (partitions hosted here, leader epochs, ISR, effective
+topic settings) as a `ViewDelta`; what the data plane cannot decide comes up as an `Upcall`.
+
+INVARIANT: a view is projected from committed metadata only and carries its offset; offsets of views never go back.
+INVARIANT: a `ViewDelta` costs what changed, never what exists.
+What it deliberately is not: the extension (`plane/native.py` is its one importer) and not a fake (`tests/support`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Uuid = bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """A topic of which this broker hosts a partition, with its effective data plane settings (see metadata/view.py)."""
+
+    topic_id: Uuid
+    name: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """A partition as committed. A broker that is missing from `replicas` no longer hosts it: stop it here."""
+
+    topic_id: Uuid
+    topic_name: str
+    partition: int
+    leader_id: int
+    leader_epoch: int
+    partition_epoch: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    directory_id: Uuid
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerEndpoint:
+    """A registered, unfenced broker on the inter-broker listener."""
+
+    node_id: int
+    host: str
+    port: int
+    rack: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDelta:
+    """What changed up to `metadata_offset` (exclusive). `brokers` is the whole set, or None where nothing of it changed."""
+
+    metadata_offset: int
+    topics: tuple[TopicView, ...] = ()
+    partitions: tuple[PartitionView, ...] = ()
+    removed_topics: tuple[Uuid, ...] = ()
+    brokers: tuple[BrokerEndpoint, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upcall:
+    """A request that the data plane passes up: header fields taken apart, body as it came."""
+
+    ticket: int
+    connection_id: int
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+    listener: str
+    peer_host: str
+    body: bytes
+
+
+class DataPlane(Protocol):
+    """What the control plane asks of the data plane. Every call returns at once."""
+
+    def publish(self, delta: ViewDelta) -> None:
+        """Make a view delta the data plane's truth."""
+
+    def respond(self, ticket: int, body: bytes | None) -> None:
+        """Answer an upcall with an encoded response (header included), or close its connection with None."""
+
+    def drain(self, limit: int) -> list[Upcall]:
+        """Take up to `limit` waiting upcalls."""

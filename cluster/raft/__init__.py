@@ -1,0 +1,1 @@
+"""Raft as Apache Kafka runs it (KIP-595, 853, 996): a pure state machine."""

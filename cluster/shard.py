@@ -1,0 +1,88 @@
+"""The vocabulary of every state machine of the control plane. Pure: no clock, no socket, no random source.
+
+A `Shard` is a deterministic state machine over one partition's log: the controller over `__cluster_metadata`, the group
+coordinator over `__consumer_offsets`, the transaction coordinator over `__transaction_state`.
+
+    request --handle--> Outcome --runtime--> append --apply--> state;  commit --runtime--> response
+
+INVARIANT: `handle` and `expire` decide and change nothing; `apply` alone changes what the log makes true, and
+`observe` alone changes what the log does not carry (a heartbeat's metadata offset, a session's state).
+INVARIANT: a shard's logged state is a function of its log: replaying the same records gives the same state.
+
+What it deliberately is not: a runtime. Ordering, batching, parking and timers live in `cluster.coordinator.runtime`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Millis = int
+"""Milliseconds. As a point in time: on whichever clock the caller of the state machine lives by."""
+Offset = int
+"""A position in a log."""
+Ticket = int
+"""Names one pending request for the one who must be answered; opaque to every state machine."""
+Effect = Any
+"""What a state machine asks of its driver: one of a machine's own frozen dataclasses."""
+
+Request = TypeVar("Request", contravariant=True)
+Record = TypeVar("Record")
+Response = TypeVar("Response", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Names one timer of a shard: setting the same timer again moves it."""
+
+    kind: str
+    key: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    timer: Timer
+    at_ms: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a decision came to.
+
+    records:  appended in one batch where `atomic`, else the runtime may spread them over several; then applied in order.
+    response: released once the high watermark passes the last record (at once when there are no records and
+              nothing that was decided on is still uncommitted).
+    timers:   set or cancelled at once.
+    facts:    given to the shard's `observe` at once, before the next request.
+    """
+
+    records: tuple[Any, ...] | list[Any] = ()
+    response: Any = None
+    timers: tuple[SetTimer | CancelTimer, ...] = ()
+    facts: tuple[Any, ...] = ()
+    atomic: bool = True
+
+
+class Shard(Protocol[Request, Record, Response]):
+    def will_write_at(self, offset: Offset) -> None:
+        """Told before every `handle` and `expire`: where the first record of the outcome will stand."""
+
+    def handle(self, request: Request, now: Millis) -> Outcome:
+        """Decide; change nothing."""
+
+    def apply(self, offset: Offset, record: Record) -> None:
+        """Make one logged record true: the only mutator of logged state."""
+
+    def expire(self, timer: Timer, now: Millis) -> Outcome:
+        """Decide on a timer that has run out."""
+
+    def observe(self, fact: Any, now: Millis) -> None:
+        """Note a fact of an outcome that no log carries."""
+
+    def activate(self, now: Millis) -> Outcome:
+        """Called once after loading, as leader: first records, first timers."""

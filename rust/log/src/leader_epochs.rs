@@ -1,0 +1,144 @@
+//! Which leader epoch starts at which offset: `leader-epoch-checkpoint` and the questions it answers (KIP-101, KIP-279).
+//!
+//! INVARIANT: epochs and start offsets rise strictly.
+
+use std::path::PathBuf;
+
+use crate::checkpoints;
+use crate::storage::Storage;
+use crate::{Error, Result};
+
+pub const FILE_NAME: &str = "leader-epoch-checkpoint";
+/// What an unknown epoch is answered with.
+pub const UNDEFINED: (i32, i64) = (-1, -1);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderEpochs {
+    path: PathBuf,
+    entries: Vec<(i32, i64)>,
+}
+
+impl LeaderEpochs {
+    pub fn empty(path: PathBuf) -> LeaderEpochs {
+        LeaderEpochs { path, entries: Vec::new() }
+    }
+
+    pub fn load(storage: &dyn Storage, path: PathBuf) -> Result<LeaderEpochs> {
+        if !storage.exists(&path) {
+            return Ok(LeaderEpochs::empty(path));
+        }
+        let entries = checkpoints::read_lines(storage, &path, |fields| {
+            let [epoch, offset] = fields else { return None };
+            Some((epoch.parse::<i32>().ok()?, offset.parse::<i64>().ok()?))
+        })?;
+        Ok(LeaderEpochs { path, entries })
+    }
+
+    pub fn entries(&self) -> &[(i32, i64)] {
+        &self.entries
+    }
+
+    pub fn latest(&self) -> Option<i32> {
+        self.entries.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// Notes that `epoch` starts at `offset`. What claimed those offsets for a later start is dropped. True if new.
+    pub fn assign(&mut self, epoch: i32, offset: i64) -> bool {
+        if epoch < 0 || self.latest().is_some_and(|latest| latest >= epoch) {
+            return false;
+        }
+        self.entries.retain(|(_, start)| *start < offset);
+        self.entries.push((epoch, offset));
+        true
+    }
+
+    /// Keeps what starts before `end`.
+    pub fn truncate_end(&mut self, end: i64) {
+        self.entries.retain(|(_, start)| *start < end);
+    }
+
+    /// The log now starts at `start`: the epoch that covers it starts there.
+    pub fn truncate_start(&mut self, start: i64) {
+        let covering = self.entries.partition_point(|(_, first)| *first <= start);
+        if covering > 0 {
+            self.entries.drain(..covering - 1);
+            self.entries[0].1 = start;
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    pub fn epoch_of(&self, offset: i64) -> Option<i32> {
+        let at = self.entries.partition_point(|(_, start)| *start <= offset);
+        at.checked_sub(1).map(|at| self.entries[at].0)
+    }
+
+    /// The largest epoch up to `epoch` and where it ends; the newest ends at `log_end_offset`.
+    pub fn end_offset_for(&self, epoch: i32, log_end_offset: i64) -> (i32, i64) {
+        if epoch < 0 {
+            return UNDEFINED;
+        }
+        if self.latest() == Some(epoch) {
+            return (epoch, log_end_offset);
+        }
+        let higher = self.entries.partition_point(|(known, _)| *known <= epoch);
+        match (self.entries.get(higher), higher.checked_sub(1)) {
+            (None, _) => UNDEFINED,
+            // KAFKA: below everything known, the asked epoch ends where the first known one starts.
+            (Some((_, start)), None) => (epoch, *start),
+            (Some((_, start)), Some(floor)) => (self.entries[floor].0, *start),
+        }
+    }
+
+    pub fn write(&self, storage: &dyn Storage, sync: bool) -> Result<()> {
+        let lines = self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}"));
+        let text = checkpoints::text(lines);
+        storage.write_atomically(&self.path, text.as_bytes(), sync).map_err(|e| Error::storage(&self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs() -> LeaderEpochs {
+        let mut epochs = LeaderEpochs::empty(PathBuf::new());
+        for (epoch, offset) in [(2, 0), (4, 10), (7, 30)] {
+            assert!(epochs.assign(epoch, offset));
+        }
+        epochs
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_known_one_starts() {
+        let epochs = epochs();
+        assert_eq!(epochs.end_offset_for(7, 50), (7, 50));
+        assert_eq!(epochs.end_offset_for(5, 50), (4, 30));
+        assert_eq!(epochs.end_offset_for(2, 50), (2, 10));
+        assert_eq!(epochs.end_offset_for(1, 50), (1, 0));
+        assert_eq!(epochs.end_offset_for(8, 50), UNDEFINED);
+        assert_eq!(epochs.end_offset_for(-1, 50), UNDEFINED);
+    }
+
+    #[test]
+    fn an_older_or_equal_epoch_is_not_assigned() {
+        let mut epochs = epochs();
+        assert!(!epochs.assign(7, 60));
+        assert!(!epochs.assign(3, 60));
+        assert!(epochs.assign(8, 30), "an epoch without records is replaced");
+        assert_eq!(epochs.entries(), [(2, 0), (4, 10), (8, 30)]);
+    }
+
+    #[test]
+    fn both_ends_can_be_cut() {
+        let mut epochs = epochs();
+        epochs.truncate_start(15);
+        assert_eq!(epochs.entries(), [(4, 15), (7, 30)]);
+        epochs.truncate_end(30);
+        assert_eq!(epochs.entries(), [(4, 15)]);
+        assert_eq!(epochs.epoch_of(20), Some(4));
+        assert_eq!(epochs.epoch_of(3), None);
+    }
+}

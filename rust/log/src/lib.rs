@@ -1,0 +1,73 @@
+//! One partition's log on disk, in Apache Kafka's own file formats. No clock and no socket of its own.
+//!
+//! ```text
+//!   log            segments in order, appends, reads, leader epochs, producers     recovery  opening, clean or not
+//!   segment        one .log with its two indexes                                    lookup    offsets by time
+//!   index          .index and .timeindex     txn_index .txnindex                    retention what may go (a plan)
+//!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
+//!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system, or memory
+//! ```
+//!
+//! INVARIANT: a write or sync that failed is never tried again; the log refuses every later append.
+//! INVARIANT: index files hold whole entries and nothing else (Kafka trusts their length after a clean stop).
+
+pub mod checkpoints;
+pub mod index;
+pub mod leader_epochs;
+mod log;
+pub mod log_dirs;
+mod lookup;
+pub mod producer_state;
+mod recovery;
+pub mod retention;
+mod segment;
+pub mod storage;
+pub mod txn_index;
+
+pub use self::log::{AppendInfo, Log, LogConfig, ReadError, ReadSlice};
+pub use self::lookup::TimestampOffset;
+pub use self::recovery::{OpenOptions, RecoveryReport};
+pub use log_dirs::{DirOffsets, LogDir, partition_dir_name};
+pub use producer_state::{ActiveProducer, ProducerCheck, ProducerError};
+pub use storage::{FileStorage, Storage, StorageFile};
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// The file system refused, and where.
+    Storage { path: PathBuf, why: Arc<std::io::Error> },
+    /// A file does not hold what it should.
+    Corrupt { path: PathBuf, why: String },
+    /// Offsets or epochs that do not continue the log.
+    Discontinuous { expected: i64, found: i64 },
+    /// An earlier write failed, so nothing more is written.
+    Poisoned { why: String },
+}
+
+impl Error {
+    pub fn storage(path: &Path, why: std::io::Error) -> Error {
+        Error::Storage { path: path.to_owned(), why: Arc::new(why) }
+    }
+
+    pub fn corrupt(path: &Path, why: impl Into<String>) -> Error {
+        Error::Corrupt { path: path.to_owned(), why: why.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Storage { path, why } => write!(f, "{}: {why}", path.display()),
+            Error::Corrupt { path, why } => write!(f, "{}: {why}", path.display()),
+            Error::Discontinuous { expected, found } => write!(f, "offset {found} where {expected} was due"),
+            Error::Poisoned { why } => write!(f, "closed for writing after a failure: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,435 @@
+//! The log of one partition: its segments in order, what is appended and read, leader epochs and producers.
+//!
+//! INVARIANT: offsets are assigned under one owner (`&mut self`) and rise; batches are contiguous at append.
+//! INVARIANT: after a failed write the log is poisoned: reads go on, every later append is refused.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use record::BatchView;
+use record::batch::{set_base_offset, set_leader_epoch};
+
+use crate::leader_epochs::LeaderEpochs;
+use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
+use crate::segment::{Segment, file_name};
+use crate::storage::{Storage, StorageFile};
+use crate::{Error, Result, txn_index};
+
+/// The settings of a topic that its logs act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    pub segment_bytes: u64,
+    pub segment_ms: i64,
+    pub index_interval_bytes: usize,
+    pub index_bytes_max: usize,
+    pub producer_id_expiration_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendInfo {
+    pub first_offset: i64,
+    pub last_offset: i64,
+    pub rolled: bool,
+}
+
+/// A region of whole batches in one segment's file.
+pub struct ReadSlice {
+    pub file: Arc<dyn StorageFile>,
+    pub position: u64,
+    pub len: usize,
+}
+
+#[derive(Debug)]
+pub enum ReadError {
+    OffsetOutOfRange { start: i64, end: i64 },
+    Storage(Error),
+}
+
+impl From<Error> for ReadError {
+    fn from(error: Error) -> Self {
+        ReadError::Storage(error)
+    }
+}
+
+pub struct Log {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: LogConfig,
+    /// Never empty; the last one is active.
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) start_offset: i64,
+    pub(crate) end_offset: i64,
+    pub(crate) recovery_point: i64,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) producers: ProducerState,
+    pub(crate) snapshot_at_end: bool,
+    pub(crate) epochs_changed: bool,
+    pub(crate) poisoned: Option<String>,
+}
+
+impl Log {
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn log_start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
+    pub fn log_end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Everything before this offset is known to be on the disk.
+    pub fn recovery_point(&self) -> i64 {
+        self.recovery_point
+    }
+
+    pub fn first_segment_base(&self) -> i64 {
+        self.segments[0].base_offset
+    }
+
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    pub fn epochs(&self) -> &[(i32, i64)] {
+        self.epochs.entries()
+    }
+
+    pub fn epoch_of_offset(&self, offset: i64) -> Option<i32> {
+        self.epochs.epoch_of(offset)
+    }
+
+    pub fn end_offset_for_epoch(&self, leader_epoch: i32) -> (i32, i64) {
+        self.epochs.end_offset_for(leader_epoch, self.end_offset)
+    }
+
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.producers.active()
+    }
+
+    pub fn expire_producers(&mut self, now_ms: i64) {
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        self.producers.expire(now_ms, expiration_ms);
+    }
+
+    pub fn last_stable_offset(&self, high_watermark: i64) -> i64 {
+        self.producers.last_stable_offset(high_watermark)
+    }
+
+    pub fn high_watermark_passed(&mut self, high_watermark: i64) {
+        self.producers.high_watermark_passed(high_watermark);
+    }
+
+    fn active(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log has at least one segment")
+    }
+
+    /// Runs a write; if it fails, nothing is ever written again.
+    fn guarded<T>(&mut self, write: impl FnOnce(&mut Log) -> Result<T>) -> Result<T> {
+        if let Some(why) = &self.poisoned {
+            return Err(Error::Poisoned { why: why.clone() });
+        }
+        write(self).inspect_err(|error| {
+            if let Error::Storage { .. } = error {
+                self.poisoned = Some(error.to_string());
+            }
+        })
+    }
+
+    /// This replica leads from the end of the log on, in `leader_epoch`.
+    pub fn assign_leader_epoch(&mut self, leader_epoch: i32) -> Result<()> {
+        let end = self.end_offset;
+        self.guarded(|log| log.note_epoch(leader_epoch, end))
+    }
+
+    fn note_epoch(&mut self, leader_epoch: i32, offset: i64) -> Result<()> {
+        if self.epochs.assign(leader_epoch, offset) {
+            self.epochs_changed = true;
+            self.epochs.write(&*self.storage, false)?;
+        }
+        Ok(())
+    }
+
+    /// Judges a client's batch by what is known of its producer.
+    pub fn check_producer(&self, batch: &BatchView<'_>) -> std::result::Result<ProducerCheck, ProducerError> {
+        if batch.has_producer() { self.producers.check(batch) } else { Ok(ProducerCheck::Fresh) }
+    }
+
+    /// Appends a validated batch: its offset and epoch are set in place, and it is written as it is.
+    pub fn append_as_leader(&mut self, batch: &mut [u8], leader_epoch: i32, now_ms: i64) -> Result<AppendInfo> {
+        set_base_offset(batch, self.end_offset);
+        set_leader_epoch(batch, leader_epoch);
+        self.append_raw(batch, now_ms)
+    }
+
+    /// Appends one batch whose offset and epoch are set already: a follower's, or the metadata log's.
+    pub fn append_raw(&mut self, batch: &[u8], now_ms: i64) -> Result<AppendInfo> {
+        let view = BatchView::parse(batch).map_err(|e| Error::corrupt(&self.dir, e.to_string()))?;
+        if view.base_offset() != self.end_offset {
+            return Err(Error::Discontinuous { expected: self.end_offset, found: view.base_offset() });
+        }
+        self.guarded(|log| {
+            let rolled = log.must_roll(&view, now_ms);
+            if rolled {
+                log.roll(now_ms)?;
+            }
+            log.note_epoch(view.leader_epoch(), view.base_offset())?;
+            let storage = log.storage.clone();
+            let interval = log.config.index_interval_bytes;
+            log.active().append(&*storage, &view, interval)?;
+            log.end_offset = view.next_offset();
+            log.snapshot_at_end = false;
+            if let Some(aborted) = log.producers.apply(&view) {
+                let base_offset = log.active().base_offset;
+                let path = log.dir.join(file_name(base_offset, ".txnindex"));
+                txn_index::append(&*storage, &path, &aborted)?;
+            }
+            Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
+        })
+    }
+
+    fn must_roll(&self, batch: &BatchView<'_>, now_ms: i64) -> bool {
+        let Some(active) = self.segments.last().filter(|active| active.size > 0) else { return false };
+        let index_full = |file: &crate::index::IndexFile, entry_bytes: usize| {
+            file.entry_count(&*self.storage) + 1 >= self.config.index_bytes_max / entry_bytes
+        };
+        // KAFKA: time runs by the timestamps of first and incoming batch where they are known, else by the clock.
+        let waited_ms = match (active.rolling_from_ms, batch.max_timestamp()) {
+            (Some(from), newest) if from >= 0 && newest >= 0 => newest - from,
+            _ => now_ms - active.created_ms,
+        };
+        active.size + batch.size_bytes() as u64 > self.config.segment_bytes
+            || waited_ms > self.config.segment_ms
+            || batch.last_offset() - active.base_offset > i64::from(i32::MAX)
+            || index_full(&active.offset_index.file, 8)
+            || index_full(&active.time_index.file, 12)
+    }
+
+    /// Starts a new segment at the end of the log.
+    pub fn roll(&mut self, now_ms: i64) -> Result<()> {
+        let storage = self.storage.clone();
+        self.write_snapshot()?;
+        let base_offset = self.end_offset;
+        let active = self.active();
+        active.complete_indexes(&*storage, true)?;
+        active.sync(&*storage)?;
+        self.recovery_point = base_offset;
+        self.segments.push(Segment::create(&self.dir, base_offset, now_ms));
+        Ok(())
+    }
+
+    /// Writes the producers' state as of the end of the log, and drops snapshots that no segment needs.
+    fn write_snapshot(&mut self) -> Result<()> {
+        if self.snapshot_at_end {
+            return Ok(());
+        }
+        let path = self.dir.join(file_name(self.end_offset, ".snapshot"));
+        let bytes = self.producers.encode_snapshot();
+        self.storage.write_atomically(&path, &bytes, false).map_err(|e| Error::storage(&path, e))?;
+        self.snapshot_at_end = true;
+        Ok(())
+    }
+
+    /// Everything appended so far is on the disk when this returns.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.recovery_point == self.end_offset {
+            return Ok(());
+        }
+        self.guarded(|log| {
+            for segment in &log.segments {
+                let next = segment.base_offset + 1;
+                if next > log.recovery_point || segment.base_offset == log.segments[log.segments.len() - 1].base_offset {
+                    segment.sync(&*log.storage)?;
+                }
+            }
+            log.recovery_point = log.end_offset;
+            Ok(())
+        })
+    }
+
+    /// Leaves the directory as Kafka expects it after a clean stop: synced, indexes whole, a snapshot at the end.
+    pub fn close_clean(&mut self, _now_ms: i64) -> Result<()> {
+        self.flush()?;
+        self.guarded(|log| {
+            let storage = log.storage.clone();
+            log.active().complete_indexes(&*storage, false)?;
+            // KAFKA: an empty log has no snapshot; one that held anything needs it, or its producers count as unknown.
+            if log.end_offset > 0 {
+                log.write_snapshot()?;
+            }
+            log.active().file(&*storage)?;
+            log.epochs.write(&*storage, log.epochs_changed)?;
+            storage.sync_dir(&log.dir).map_err(|e| Error::storage(&log.dir, e))
+        })
+    }
+
+    fn segment_of(&self, offset: i64) -> Option<usize> {
+        self.segments.partition_point(|segment| segment.base_offset <= offset).checked_sub(1)
+    }
+
+    /// Whole batches from the one that holds `offset`, ending before `upper_offset`. The first is given even if it is
+    /// larger than `bytes_max`, if `min_one` is set. None where nothing may be given.
+    pub fn read(
+        &self,
+        offset: i64,
+        bytes_max: usize,
+        min_one: bool,
+        upper_offset: i64,
+    ) -> std::result::Result<Option<ReadSlice>, ReadError> {
+        if offset < self.start_offset || offset > self.end_offset {
+            return Err(ReadError::OffsetOutOfRange { start: self.start_offset, end: self.end_offset });
+        }
+        let storage = &*self.storage;
+        let Some(mut at) = self.segment_of(offset) else { return Ok(None) };
+        // After compaction a segment may end before the offset looked for: the next one has it.
+        let (segment, first) = loop {
+            let Some(segment) = self.segments.get(at) else { return Ok(None) };
+            match segment.find(storage, offset)? {
+                Some(first) => break (segment, first),
+                None => at += 1,
+            }
+        };
+        if first.last_offset >= upper_offset {
+            return Ok(None);
+        }
+        let first_end = first.position + first.size_bytes as u64;
+        let mut end = segment.boundary_before(storage, first.position, first.position + bytes_max as u64)?;
+        if upper_offset < self.end_offset
+            && let Some(bound) = segment.find(storage, upper_offset)?
+        {
+            end = end.min(bound.position);
+        }
+        if end < first_end {
+            if !min_one {
+                return Ok(None);
+            }
+            end = first_end;
+        }
+        let file = segment.file(storage)?.clone();
+        Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize }))
+    }
+
+    /// (producer id, first offset) of the transactions aborted among `from..upper_offset`, by first offset.
+    pub fn aborted_transactions(&self, from: i64, upper_offset: i64) -> Vec<(i64, i64)> {
+        let mut found = Vec::new();
+        for segment in &self.segments[self.segment_of(from).unwrap_or(0)..] {
+            let path = self.dir.join(file_name(segment.base_offset, ".txnindex"));
+            let aborted = txn_index::read(&*self.storage, &path).unwrap_or_default();
+            let overlapping = aborted.iter().filter(|a| a.last_offset >= from && a.first_offset < upper_offset);
+            found.extend(overlapping.map(|a| (a.producer_id, a.first_offset)));
+            if aborted.last().is_some_and(|a| a.last_stable_offset >= upper_offset) {
+                break;
+            }
+        }
+        found.sort_by_key(|(_, first_offset)| *first_offset);
+        found
+    }
+
+    /// Readers see nothing before `offset` any more. Segments that lie wholly before it are removed.
+    pub fn delete_records_before(&mut self, offset: i64) -> Result<()> {
+        if offset <= self.start_offset {
+            return Ok(());
+        }
+        self.start_offset = offset.min(self.end_offset);
+        self.epochs.truncate_start(self.start_offset);
+        let end = crate::retention::segments_below(self, self.start_offset);
+        self.remove_segments(end)
+    }
+
+    /// Removes the first `count` segments with everything that goes with them. The active one always stays.
+    pub(crate) fn remove_segments(&mut self, count: usize) -> Result<()> {
+        self.guarded(|log| {
+            for segment in log.segments.drain(..count) {
+                for suffix in Segment::file_suffixes() {
+                    remove_if_there(&*log.storage, &log.dir.join(file_name(segment.base_offset, suffix)))?;
+                }
+                remove_if_there(&*log.storage, &log.dir.join(file_name(segment.base_offset, ".snapshot")))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Cuts everything at and behind `offset`, which must be where a batch starts (or lies in the middle of one, which
+    /// then goes too).
+    pub fn truncate_to(&mut self, offset: i64) -> Result<()> {
+        if offset >= self.end_offset {
+            return Ok(());
+        }
+        if offset <= self.segments[0].base_offset {
+            return self.truncate_fully_and_start_at(offset);
+        }
+        self.guarded(|log| {
+            let storage = log.storage.clone();
+            let at = log.segment_of(offset).unwrap_or(0);
+            for segment in log.segments.drain(at + 1..) {
+                for suffix in Segment::file_suffixes() {
+                    remove_if_there(&*storage, &log.dir.join(file_name(segment.base_offset, suffix)))?;
+                }
+            }
+            let mut end = offset;
+            let segment = log.active();
+            if let Some(found) = segment.find(&*storage, offset)? {
+                end = found.base_offset;
+                segment.truncate(&*storage, found.position, found.base_offset)?;
+            } else {
+                end = end.min(segment.next_offset(&*storage)?);
+            }
+            let base_offset = segment.base_offset;
+            txn_index::truncate(&*storage, &log.dir.join(file_name(base_offset, ".txnindex")), end)?;
+            log.end_offset = end;
+            log.recovery_point = log.recovery_point.min(end);
+            log.epochs.truncate_end(end);
+            log.epochs.write(&*storage, true)?;
+            log.rebuild_producers()
+        })
+    }
+
+    /// Drops all and starts anew at `offset`: a follower whose leader has moved on past its end.
+    pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<()> {
+        self.guarded(|log| {
+            let storage = log.storage.clone();
+            for (name, _) in storage.list(&log.dir).map_err(|e| Error::storage(&log.dir, e))? {
+                let gone = Segment::file_suffixes().iter().chain(&[".snapshot"]).any(|suffix| name.ends_with(suffix));
+                if gone {
+                    remove_if_there(&*storage, &log.dir.join(name))?;
+                }
+            }
+            let created_ms = log.segments.last().map_or(0, |segment| segment.created_ms);
+            log.segments = vec![Segment::create(&log.dir, offset, created_ms)];
+            log.start_offset = offset;
+            log.end_offset = offset;
+            log.recovery_point = offset;
+            log.producers = ProducerState::default();
+            log.snapshot_at_end = false;
+            log.epochs.clear();
+            log.epochs.write(&*storage, true)
+        })
+    }
+
+    /// Renames the directory so that it is removed later, and is not taken for a partition after a restart.
+    pub fn rename_for_delete(&mut self, unique: &str) -> Result<PathBuf> {
+        let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let target = self.dir.with_file_name(crate::log_dirs::doomed_dir_name(name, unique));
+        self.storage.rename(&self.dir, &target).map_err(|e| Error::storage(&self.dir, e))?;
+        self.poisoned = Some("the partition is deleted".to_owned());
+        self.dir = target.clone();
+        Ok(target)
+    }
+}
+
+pub(crate) fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<()> {
+    match storage.remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(path, error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,179 @@
+//! A log directory: its lock, its checkpoints, the names of what lies in it.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoints::{self, Offsets};
+use crate::log::Log;
+use crate::storage::{FileStorage, Storage};
+use crate::{Error, Result};
+
+/// KAFKA: file names are kept within 255 characters; the unique part and the mark stay whole.
+const NAME_CHARS_MAX: usize = 255;
+
+pub fn partition_dir_name(topic: &str, partition: i32) -> String {
+    format!("{topic}-{partition}")
+}
+
+/// `<topic>-<partition>.<32 hex digits>-delete`
+pub fn doomed_dir_name(name: &str, unique: &str) -> String {
+    let suffix = format!(".{unique}-delete");
+    let kept = name.len().min(NAME_CHARS_MAX - suffix.len());
+    format!("{}{suffix}", &name[..kept])
+}
+
+/// Topic and partition of a directory's name; None for anything else that may lie there.
+pub fn parse_partition_dir_name(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition = partition.parse::<i32>().ok().filter(|p| *p >= 0)?;
+    (!topic.is_empty()).then_some((topic, partition))
+}
+
+/// One of `log.dirs`, locked for this process.
+pub struct LogDir {
+    path: PathBuf,
+    clean: bool,
+    broker_epoch: Option<i64>,
+    recovery_points: Offsets,
+    log_start_offsets: Offsets,
+    high_watermarks: Offsets,
+    existing: std::collections::HashSet<String>,
+    _lock: File,
+}
+
+/// Offsets of a directory's partitions, on their way to the checkpoints.
+#[derive(Default)]
+pub struct DirOffsets {
+    recovery_points: Vec<(String, i32, i64)>,
+    log_start_offsets: Vec<(String, i32, i64)>,
+    high_watermarks: Vec<(String, i32, i64)>,
+}
+
+impl DirOffsets {
+    pub fn add(&mut self, topic: &str, partition: i32, log: &Log, high_watermark: i64) {
+        let entry = |offset| (topic.to_owned(), partition, offset);
+        self.recovery_points.push(entry(log.recovery_point()));
+        if log.log_start_offset() > log.first_segment_base() {
+            self.log_start_offsets.push(entry(log.log_start_offset()));
+        }
+        self.high_watermarks.push(entry(high_watermark));
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|e| Error::storage(path, e))?;
+    // SAFETY: a zeroed flock is a valid value of that plain struct; only its type is set, the rest means the whole file.
+    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
+    wanted.l_type = libc::F_WRLCK as libc::c_short;
+    // SAFETY: the descriptor is open and `wanted` lives for the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &wanted) } < 0 {
+        let why = std::io::Error::new(
+            std::io::ErrorKind::WouldBlock,
+            "another broker has this log directory open; stop it, or give this one a log.dirs of its own",
+        );
+        return Err(Error::storage(path, why));
+    }
+    Ok(file)
+}
+
+impl LogDir {
+    /// Locks the directory, reads its checkpoints, and takes the mark of a clean stop away.
+    pub fn open(path: &Path) -> Result<LogDir> {
+        let storage = &FileStorage;
+        let _lock = lock(&path.join(".lock"))?;
+        let (clean, broker_epoch) = checkpoints::take_clean_shutdown(storage, path)?;
+        let offsets = |name| checkpoints::read_offsets(storage, &path.join(name));
+        let names = storage.list(path).map_err(|e| Error::storage(path, e))?;
+        let existing = names.into_iter().map(|(name, _)| name).filter(|name| parse_partition_dir_name(name).is_some());
+        Ok(LogDir {
+            clean,
+            broker_epoch,
+            recovery_points: offsets(checkpoints::RECOVERY_POINTS)?,
+            log_start_offsets: offsets(checkpoints::LOG_START_OFFSETS)?,
+            high_watermarks: offsets(checkpoints::HIGH_WATERMARKS)?,
+            existing: existing.collect(),
+            path: path.to_owned(),
+            _lock,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last process to use it said that it closed everything.
+    pub fn was_clean(&self) -> bool {
+        self.clean
+    }
+
+    /// The broker epoch that the last clean stop names.
+    pub fn broker_epoch(&self) -> Option<i64> {
+        self.broker_epoch
+    }
+
+    pub fn has_partition(&self, dir_name: &str) -> bool {
+        self.existing.contains(dir_name)
+    }
+
+    /// Names of the partition directories that were here at the start.
+    pub fn existing(&self) -> impl Iterator<Item = &str> {
+        self.existing.iter().map(String::as_str)
+    }
+
+    pub fn recovery_point(&self, topic: &str, partition: i32) -> i64 {
+        self.recovery_points.get(&(topic.to_owned(), partition)).copied().unwrap_or(0)
+    }
+
+    pub fn log_start_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.log_start_offsets.get(&(topic.to_owned(), partition)).copied()
+    }
+
+    pub fn high_watermark(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.high_watermarks.get(&(topic.to_owned(), partition)).copied()
+    }
+
+    pub fn write_checkpoints(&self, offsets: &DirOffsets) -> Result<()> {
+        let write = |name, entries: &[_]| checkpoints::write_offsets(&FileStorage, &self.path.join(name), entries);
+        write(checkpoints::RECOVERY_POINTS, &offsets.recovery_points)?;
+        write(checkpoints::LOG_START_OFFSETS, &offsets.log_start_offsets)?;
+        write(checkpoints::HIGH_WATERMARKS, &offsets.high_watermarks)?;
+        let cleaner = self.path.join(checkpoints::CLEANER_OFFSETS);
+        if !cleaner.exists() {
+            checkpoints::write_offsets(&FileStorage, &cleaner, &[])?;
+        }
+        Ok(())
+    }
+
+    pub fn write_clean_shutdown(&self, broker_epoch: i64) -> Result<()> {
+        checkpoints::write_clean_shutdown(&FileStorage, &self.path, broker_epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_at_the_last_dash() {
+        assert_eq!(parse_partition_dir_name("a-b-12"), Some(("a-b", 12)));
+        assert_eq!(parse_partition_dir_name("a-0.00ff-delete"), None);
+        assert_eq!(parse_partition_dir_name("-1"), None);
+        let doomed = doomed_dir_name(&"x".repeat(249), "0123456789abcdef0123456789abcdef");
+        assert_eq!(doomed.len(), 255);
+        assert!(doomed.ends_with("-delete"));
+    }
+
+    #[test]
+    fn a_directory_is_locked_and_its_clean_mark_read_once() {
+        let dir = std::env::temp_dir().join(format!("pykafkacore-log-dir-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        checkpoints::write_clean_shutdown(&FileStorage, &dir, 7).unwrap();
+        let opened = LogDir::open(&dir).unwrap();
+        assert_eq!((opened.was_clean(), opened.broker_epoch()), (true, Some(7)));
+        drop(opened);
+        assert!(!LogDir::open(&dir).unwrap().was_clean());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,69 @@
+//! `.txnindex`: the aborted transactions of a segment, 34 bytes each, in order of their markers.
+//!
+//! ```text
+//!   version i16 = 0 | producer_id i64 | first_offset i64 | last_offset i64 (the marker's) | last_stable_offset i64
+//! ```
+
+use std::path::Path;
+
+use crate::storage::Storage;
+use crate::{Error, Result};
+
+pub const ENTRY_BYTES: usize = 34;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    pub producer_id: i64,
+    pub first_offset: i64,
+    pub last_offset: i64,
+    pub last_stable_offset: i64,
+}
+
+impl AbortedTransaction {
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut out = [0; ENTRY_BYTES];
+        let fields = [self.producer_id, self.first_offset, self.last_offset, self.last_stable_offset];
+        for (field, place) in fields.iter().zip(out[2..].chunks_exact_mut(8)) {
+            place.copy_from_slice(&field.to_be_bytes());
+        }
+        out
+    }
+
+    fn decode(entry: &[u8]) -> AbortedTransaction {
+        let field = |at: usize| entry[at..].first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        AbortedTransaction {
+            producer_id: field(2),
+            first_offset: field(10),
+            last_offset: field(18),
+            last_stable_offset: field(26),
+        }
+    }
+}
+
+/// All entries of a segment; none if it has no such file.
+pub fn read(storage: &dyn Storage, path: &Path) -> Result<Vec<AbortedTransaction>> {
+    if !storage.exists(path) {
+        return Ok(Vec::new());
+    }
+    let bytes = storage.read(path).map_err(|e| Error::storage(path, e))?;
+    Ok(bytes.chunks_exact(ENTRY_BYTES).map(AbortedTransaction::decode).collect())
+}
+
+pub fn append(storage: &dyn Storage, path: &Path, aborted: &AbortedTransaction) -> Result<()> {
+    let write = || {
+        let file = storage.open(path, true)?;
+        let end = file.len()? / ENTRY_BYTES as u64 * ENTRY_BYTES as u64;
+        file.write_at(&aborted.encode(), end)
+    };
+    write().map_err(|e| Error::storage(path, e))
+}
+
+/// Drops the transactions whose marker stands at or behind `end`.
+pub fn truncate(storage: &dyn Storage, path: &Path, end: i64) -> Result<()> {
+    let kept = read(storage, path)?.iter().take_while(|aborted| aborted.last_offset < end).count();
+    if storage.exists(path) {
+        let cut = || storage.open(path, false)?.truncate((kept * ENTRY_BYTES) as u64);
+        cut().map_err(|e| Error::storage(path, e))?;
+    }
+    Ok(())
+}

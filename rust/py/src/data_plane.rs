@@ -1,0 +1,189 @@
+//! `DataPlane`: started with a config, given views and jobs, drained of upcalls, stopped.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::prelude::*;
+use server::config::{ListenerConfig, ServerConfig};
+use server::data_plane::Query;
+use server::jobs::{EpochEndWanted, OffsetWanted};
+use wire::header::Api;
+
+use crate::errors::told;
+use crate::upcalls::to_python;
+use crate::view::DeltaIn;
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct ConfigIn {
+    node_id: i32,
+    /// name, host, port, serves records
+    listeners: Vec<(String, String, u16, bool)>,
+    log_dirs: Vec<PathBuf>,
+    /// key, oldest, newest, first flexible version
+    apis: Vec<(i16, i16, i16, i16)>,
+    reactor_count: usize,
+    request_bytes_max: usize,
+    send_buffer_bytes: Option<usize>,
+    receive_buffer_bytes: Option<usize>,
+    idle_ms_max: Option<u64>,
+    connections_max: usize,
+    connections_per_ip_max: usize,
+    queued_requests_max: usize,
+    queued_request_bytes_max: Option<usize>,
+    fetch_bytes_max: usize,
+    fetch_session_slots: usize,
+    tail_bytes_max: usize,
+    tail_partition_bytes_max: usize,
+    file_delete_delay_ms: u64,
+    seed: u64,
+}
+
+#[pyclass(frozen, module = "pykafkacore._core")]
+pub struct DataPlane {
+    inner: server::DataPlane,
+    /// For each directory: was it closed cleanly, and in which broker epoch.
+    stops: Vec<(bool, Option<i64>)>,
+}
+
+type PartitionRef = ([u8; 16], i32);
+
+#[pymethods]
+impl DataPlane {
+    /// Locks the log directories. Nothing is served before `listen`.
+    #[new]
+    fn new(py: Python<'_>, config: ConfigIn) -> PyResult<Self> {
+        let delay = Duration::from_millis(config.file_delete_delay_ms);
+        let listener = |(name, host, port, serves_records)| ListenerConfig { name, host, port, serves_records };
+        let api = |(api_key, version_min, version_max, flexible_from)| Api {
+            api_key,
+            version_min,
+            version_max,
+            flexible_from,
+        };
+        let config = ServerConfig {
+            node_id: config.node_id,
+            listeners: config.listeners.into_iter().map(listener).collect(),
+            log_dirs: config.log_dirs,
+            apis: config.apis.into_iter().map(api).collect(),
+            reactor_count: config.reactor_count,
+            request_bytes_max: config.request_bytes_max,
+            send_buffer_bytes: config.send_buffer_bytes,
+            receive_buffer_bytes: config.receive_buffer_bytes,
+            idle_ms_max: config.idle_ms_max,
+            connections_max: config.connections_max,
+            connections_per_ip_max: config.connections_per_ip_max,
+            queued_requests_max: config.queued_requests_max,
+            queued_request_bytes_max: config.queued_request_bytes_max,
+            fetch_bytes_max: config.fetch_bytes_max,
+            fetch_session_slots: config.fetch_session_slots,
+            tail_bytes_max: config.tail_bytes_max,
+            tail_partition_bytes_max: config.tail_partition_bytes_max,
+            seed: config.seed,
+        };
+        py.detach(|| {
+            let dirs = config.log_dirs.iter().map(|path| log::LogDir::open(path));
+            let dirs = dirs.collect::<log::Result<Vec<_>>>().map_err(told)?;
+            let stops = dirs.iter().map(|dir| (dir.was_clean(), dir.broker_epoch())).collect();
+            let inner = server::DataPlane::new(config, dirs, delay).map_err(told)?;
+            Ok(DataPlane { inner, stops })
+        })
+    }
+
+    /// For each directory: (was it closed cleanly, the broker epoch that its last clean stop names).
+    #[getter]
+    fn stops(&self) -> Vec<(bool, Option<i64>)> {
+        self.stops.clone()
+    }
+
+    /// Opens the listeners; gives (host, port) of each, in order.
+    fn listen(&self, py: Python<'_>) -> PyResult<Vec<(String, u16)>> {
+        let addresses = py.detach(|| self.inner.listen()).map_err(told)?;
+        Ok(addresses.iter().map(|a| (a.ip().to_string(), a.port())).collect())
+    }
+
+    /// Readable when there are upcalls to drain.
+    fn fileno(&self) -> i32 {
+        self.inner.upcalls().fd()
+    }
+
+    fn drain(&self, py: Python<'_>, batch_max: usize) -> PyResult<Vec<Py<PyAny>>> {
+        self.inner.drain(batch_max).into_iter().map(|upcall| to_python(py, upcall)).collect()
+    }
+
+    /// Answers a request with the body of its response; the header is put in front here.
+    #[pyo3(signature = (ticket, body, close=false))]
+    fn respond(&self, ticket: u64, body: &[u8], close: bool) {
+        self.inner.respond(ticket, Bytes::copy_from_slice(body), close);
+    }
+
+    /// Publishes a `ViewDelta`. Completes with (metadata_offset, [(topic_id, partition, why)]).
+    fn publish(&self, ticket: u64, delta: DeltaIn) -> PyResult<()> {
+        self.inner.publish(ticket, delta.into_delta()?);
+        Ok(())
+    }
+
+    /// The metadata offset of the view that readers see now.
+    #[getter]
+    fn metadata_offset(&self) -> i64 {
+        self.inner.shared().published.metadata_offset()
+    }
+
+    #[getter]
+    fn connection_count(&self) -> usize {
+        self.inner.shared().connections.count.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// (topic_id, partition, timestamp, committed only, from a replica, current leader epoch) each.
+    /// Completes with (error, timestamp, offset, leader_epoch) each.
+    fn list_offsets(&self, ticket: u64, wanted: Vec<([u8; 16], i32, i64, bool, bool, i32)>) {
+        let one = |(id, index, timestamp, committed_only, from_replica, current_leader_epoch)| OffsetWanted {
+            partition: (id, index),
+            timestamp,
+            committed_only,
+            from_replica,
+            current_leader_epoch,
+        };
+        self.inner.query(ticket, Query::ListOffsets(wanted.into_iter().map(one).collect()));
+    }
+
+    /// (topic_id, partition, current leader epoch, asked epoch) each. Completes with (error, epoch, end_offset) each.
+    fn epoch_ends(&self, ticket: u64, wanted: Vec<([u8; 16], i32, i32, i32)>) {
+        let one = |(id, index, current_leader_epoch, leader_epoch)| EpochEndWanted {
+            partition: (id, index),
+            current_leader_epoch,
+            leader_epoch,
+        };
+        self.inner.query(ticket, Query::EpochEnds(wanted.into_iter().map(one).collect()));
+    }
+
+    /// ((topic_id, partition), offset) each. Completes with (error, low_watermark) each.
+    fn delete_records(&self, ticket: u64, wanted: Vec<(PartitionRef, i64)>) {
+        self.inner.query(ticket, Query::DeleteRecords(wanted));
+    }
+
+    /// Completes with (error, [(producer_id, epoch, last_sequence, last_timestamp, coordinator_epoch, first_offset)]) each.
+    fn describe_producers(&self, ticket: u64, wanted: Vec<PartitionRef>) {
+        self.inner.query(ticket, Query::DescribeProducers(wanted));
+    }
+
+    /// Completes with (path, error, total_bytes, usable_bytes, [(topic, partition, bytes)]) each.
+    fn describe_log_dirs(&self, ticket: u64) {
+        self.inner.query(ticket, Query::DescribeLogDirs);
+    }
+
+    /// Syncs a `LocalLog` on the worker thread. Completes with None.
+    fn flush_log(&self, ticket: u64, log: &crate::local_log::LocalLog) {
+        let log = log.shared();
+        self.inner.submit(ticket, move || match log.lock().flush() {
+            Ok(()) => server::jobs::JobResult::Done,
+            Err(error) => server::jobs::JobResult::Failed(error.to_string()),
+        });
+    }
+
+    /// Stops serving, closes every log, marks the directories clean.
+    fn stop(&self, py: Python<'_>, broker_epoch: i64) {
+        py.detach(|| self.inner.stop(broker_epoch));
+    }
+}

@@ -1,0 +1,117 @@
+//! What comes up, as frozen Python objects.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use server::jobs::JobResult;
+use server::upcall::{Level, Upcall};
+
+/// A request for the control plane.
+#[pyclass(frozen, get_all, module = "pykafkacore._core")]
+pub struct Request {
+    ticket: u64,
+    api_key: i16,
+    api_version: i16,
+    correlation_id: i32,
+    client_id: Option<Py<PyBytes>>,
+    listener: usize,
+    peer_host: String,
+    body: Py<PyBytes>,
+}
+
+/// A job is done. `error` is None or says why it failed; `value` depends on the job.
+#[pyclass(frozen, get_all, module = "pykafkacore._core")]
+pub struct Completed {
+    ticket: u64,
+    value: Py<PyAny>,
+    error: Option<String>,
+}
+
+/// A line for the log; `level` is a level number of Python's logging.
+#[pyclass(frozen, get_all, module = "pykafkacore._core")]
+pub struct Notice {
+    level: u8,
+    text: String,
+}
+
+pub fn to_python(py: Python<'_>, upcall: Upcall) -> PyResult<Py<PyAny>> {
+    Ok(match upcall {
+        Upcall::Request(request) => Request {
+            ticket: request.ticket,
+            api_key: request.api_key,
+            api_version: request.api_version,
+            correlation_id: request.correlation_id,
+            client_id: request.client_id.map(|id| PyBytes::new(py, &id).unbind()),
+            listener: request.listener,
+            peer_host: request.peer_host.to_string(),
+            body: PyBytes::new(py, &request.body).unbind(),
+        }
+        .into_pyobject(py)?
+        .into_any()
+        .unbind(),
+        Upcall::Completed { ticket, result } => {
+            let (value, error) = match result {
+                JobResult::Failed(why) => (py.None(), Some(why)),
+                other => (value_of(py, other)?, None),
+            };
+            Completed { ticket, value, error }.into_pyobject(py)?.into_any().unbind()
+        }
+        Upcall::Notice { level, text } => {
+            let level = match level {
+                Level::Debug => 10,
+                Level::Info => 20,
+                Level::Warning => 30,
+                Level::Error => 40,
+            };
+            Notice { level, text }.into_pyobject(py)?.into_any().unbind()
+        }
+    })
+}
+
+fn value_of(py: Python<'_>, result: JobResult) -> PyResult<Py<PyAny>> {
+    let value = match result {
+        JobResult::Published { metadata_offset, failed } => {
+            let failed: Vec<_> = failed.iter().map(|(id, index, why)| (PyBytes::new(py, id), index, why)).collect();
+            (metadata_offset, failed).into_pyobject(py)?.into_any()
+        }
+        JobResult::Offsets(found) => {
+            let rows: Vec<_> = found.iter().map(|f| (f.error.0, f.timestamp, f.offset, f.leader_epoch)).collect();
+            rows.into_pyobject(py)?.into_any()
+        }
+        JobResult::EpochEnds(ends) => {
+            let rows: Vec<_> = ends.iter().map(|e| (e.error.0, e.leader_epoch, e.end_offset)).collect();
+            rows.into_pyobject(py)?.into_any()
+        }
+        JobResult::RecordsDeleted(deleted) => {
+            let rows: Vec<_> = deleted.iter().map(|d| (d.error.0, d.low_watermark)).collect();
+            rows.into_pyobject(py)?.into_any()
+        }
+        JobResult::Producers(found) => {
+            let row = |p: &log::ActiveProducer| {
+                (
+                    p.producer_id,
+                    p.producer_epoch,
+                    p.last_sequence,
+                    p.last_timestamp,
+                    p.coordinator_epoch,
+                    p.transaction_first_offset,
+                )
+            };
+            let rows: Vec<_> =
+                found.iter().map(|f| (f.error.0, f.producers.iter().map(row).collect::<Vec<_>>())).collect();
+            rows.into_pyobject(py)?.into_any()
+        }
+        JobResult::LogDirs(dirs) => {
+            let row = |(topic, index, bytes): &(std::sync::Arc<str>, i32, i64)| (topic.to_string(), *index, *bytes);
+            let rows: Vec<_> = dirs
+                .into_iter()
+                .map(|d| {
+                    let partitions: Vec<_> = d.partitions.iter().map(row).collect();
+                    (d.path, d.error.0, d.total_bytes, d.usable_bytes, partitions)
+                })
+                .collect();
+            rows.into_pyobject(py)?.into_any()
+        }
+        JobResult::Done | JobResult::Failed(_) => py.None().into_bound(py),
+    };
+    Ok(value.unbind())
+}

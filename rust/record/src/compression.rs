@@ -1,0 +1,173 @@
+//! The five codecs, framed as Kafka frames them, inflated within bounds.
+//!
+//! INVARIANT: `decompress` never gives nor allocates more than `bytes_max` (plus one block), whatever a stream promises.
+//!
+//! KAFKA: snappy is the xerial stream (lengths big-endian); several clients send one raw block instead, and it is read.
+//! KAFKA: lz4 frames must have independent blocks; zstd and snappy may not have surplus bytes behind them, gzip may.
+
+use std::io::{self, Read, Write};
+
+use crate::{Error, Result};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_HEADER_BYTES: usize = 16;
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+
+impl Codec {
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+
+    pub fn from_id(id: i16) -> Option<Codec> {
+        Codec::ALL.get(usize::try_from(id).ok()?).copied()
+    }
+
+    pub fn id(self) -> i16 {
+        self as i16
+    }
+
+    pub fn name(self) -> &'static str {
+        ["none", "gzip", "snappy", "lz4", "zstd"][self as usize]
+    }
+
+    fn error(self, why: impl ToString) -> Error {
+        Error::Codec { codec: self, why: why.to_string() }
+    }
+
+    pub fn decompress(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+        match self {
+            Codec::None if data.len() > bytes_max => Err(Error::TooLarge { bytes_max }),
+            Codec::None => Ok(data.to_vec()),
+            Codec::Gzip => self.read_bounded(flate2::read::GzDecoder::new(data), bytes_max),
+            Codec::Snappy => self.decompress_snappy(data, bytes_max),
+            Codec::Lz4 => {
+                // Byte 4 is the frame descriptor's flags: bit 5 says that blocks do not refer to one another.
+                if data.len() > 4 && data[4] & 0x20 == 0 {
+                    return Err(self.error("blocks that depend on one another are not supported"));
+                }
+                self.read_bounded(lz4_flex::frame::FrameDecoder::new(data), bytes_max)
+            }
+            Codec::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| self.error(e))?;
+                self.read_bounded(decoder, bytes_max)
+            }
+        }
+    }
+
+    fn read_bounded(self, reader: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let read = reader.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(|e| self.error(e))?;
+        if read > bytes_max {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        Ok(out)
+    }
+
+    fn decompress_snappy(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+        if !data.starts_with(&XERIAL_MAGIC) {
+            return self.snappy_block(data, bytes_max);
+        }
+        let mut out = Vec::new();
+        let mut rest = data.get(XERIAL_HEADER_BYTES..).ok_or_else(|| self.error("stream header cut short"))?;
+        while !rest.is_empty() {
+            let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(|| self.error("block length cut short"))?;
+            let length = u32::from_be_bytes(*length) as usize;
+            let block = tail.get(..length).ok_or_else(|| self.error("block cut short"))?;
+            let block = self.snappy_block(block, bytes_max - out.len());
+            out.extend_from_slice(&block.map_err(|error| match error {
+                Error::TooLarge { .. } => Error::TooLarge { bytes_max },
+                other => other,
+            })?);
+            rest = &tail[length..];
+        }
+        Ok(out)
+    }
+
+    fn snappy_block(self, block: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+        let promised = snap::raw::decompress_len(block).map_err(|e| self.error(e))?;
+        if promised > bytes_max {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        // Snappy copies at most 64 bytes for every 3 of input: a promise beyond that is a lie, refused before memory.
+        if promised > block.len().saturating_mul(64 / 2) {
+            return Err(self.error("promised length beyond what the block can hold"));
+        }
+        snap::raw::Decoder::new().decompress_vec(block).map_err(|e| self.error(e))
+    }
+
+    /// `level` None is Kafka's default of the codec.
+    pub fn compress(self, level: Option<i32>, data: &[u8]) -> Result<Vec<u8>> {
+        let failed = |e: io::Error| self.error(e);
+        match self {
+            Codec::None => Ok(data.to_vec()),
+            Codec::Gzip => {
+                let level = level.and_then(|l| u32::try_from(l).ok()).map_or_else(Default::default, flate2::Compression::new);
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                encoder.write_all(data).map_err(failed)?;
+                encoder.finish().map_err(failed)
+            }
+            Codec::Snappy => {
+                let mut out = Vec::with_capacity(XERIAL_HEADER_BYTES + data.len() / 2);
+                out.extend_from_slice(&XERIAL_MAGIC);
+                out.extend_from_slice(&1u32.to_be_bytes());
+                out.extend_from_slice(&1u32.to_be_bytes());
+                for block in data.chunks(XERIAL_BLOCK_BYTES) {
+                    let compressed = snap::raw::Encoder::new().compress_vec(block).map_err(|e| self.error(e))?;
+                    out.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
+                    out.extend_from_slice(&compressed);
+                }
+                Ok(out)
+            }
+            Codec::Lz4 => {
+                let info = lz4_flex::frame::FrameInfo::new()
+                    .block_mode(lz4_flex::frame::BlockMode::Independent)
+                    .block_size(lz4_flex::frame::BlockSize::Max64KB);
+                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+                encoder.write_all(data).map_err(failed)?;
+                encoder.finish().map_err(|e| self.error(e))
+            }
+            Codec::Zstd => zstd::bulk::compress(data, level.unwrap_or(3)).map_err(failed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bomb_is_refused_at_the_limit() {
+        let bomb = vec![0; 10 << 20];
+        for codec in Codec::ALL {
+            let packed = codec.compress(None, &bomb).unwrap();
+            assert_eq!(codec.decompress(&packed, 1 << 20), Err(Error::TooLarge { bytes_max: 1 << 20 }), "{codec:?}");
+            assert_eq!(codec.decompress(&packed, 10 << 20).unwrap().len(), 10 << 20, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_raw_snappy_block_is_read_as_well_as_a_stream() {
+        let raw = snap::raw::Encoder::new().compress_vec(b"hello hello hello").unwrap();
+        assert_eq!(Codec::Snappy.decompress(&raw, 100).unwrap(), b"hello hello hello");
+    }
+
+    #[test]
+    fn a_snappy_promise_that_cannot_be_kept_costs_no_memory() {
+        assert!(Codec::Snappy.decompress(&[0xff, 0xff, 0xff, 0xff, 0x07, 0], 1 << 30).is_err());
+    }
+
+    #[test]
+    fn lz4_blocks_that_depend_on_one_another_are_refused() {
+        let info = lz4_flex::frame::FrameInfo::new().block_mode(lz4_flex::frame::BlockMode::Linked);
+        let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(&[1; 1000]).unwrap();
+        assert!(Codec::Lz4.decompress(&encoder.finish().unwrap(), 10_000).is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! Leadership as state machines: what a broker does with the partitions it hosts. No sockets, no threads, and no clock
+//! of its own: `now_ms` is always an argument.
+//!
+//! ```text
+//!   view      what the control plane decided, as the data plane reads it
+//!   partition one replica: append, read, high watermark, who watches it
+//!   produce   a whole Produce request: fan out, collect, answer or wait
+//!   fetch     a whole Fetch request: the same, with fetch_session remembering what a reader asked for
+//!   purgatory the one shape in which requests wait
+//!   tail      the newest batches of a partition, in memory
+//! ```
+
+pub mod fetch;
+pub mod fetch_session;
+pub mod partition;
+pub mod produce;
+pub mod purgatory;
+pub mod tail;
+pub mod view;

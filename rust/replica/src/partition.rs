@@ -1,0 +1,549 @@
+//! One replica of one partition: its log, its high watermark, and who waits for either.
+//!
+//! ```text
+//!   role      append            read              high watermark
+//!   Leader    yes               up to it          min of the ISR's log end offsets
+//!   Follower  no (replication)  NOT_LEADER        what the leader says, within the log
+//!   Offline   KAFKA_STORAGE_ERROR                 -
+//!   Gone      unknown partition                   -
+//! ```
+//!
+//! INVARIANT: the high watermark never goes back while this replica leads.
+//! INVARIANT: batches are validated before the lock is taken; under it there is one write and a few words of memory.
+//! INVARIANT: a replica whose log failed to write answers KAFKA_STORAGE_ERROR until the process ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use log::{Log, ProducerCheck, StorageFile};
+use parking_lot::{Mutex, MutexGuard};
+use record::{BatchView, Validated, validate_produce};
+use wire::ErrorCode;
+use wire::fetch::{FetchPartition, FetchResult};
+use wire::produce::CurrentLeader;
+
+use crate::fetch_session::TopicKey;
+use crate::purgatory::{URGENT, Watch, Watcher};
+use crate::tail::{Tail, TailBudget};
+use crate::view::{PartitionKey, Topic};
+
+/// Who leads a partition, as the control plane decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    pub leader_id: i32,
+    pub leader_epoch: i32,
+    pub partition_epoch: i32,
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leader,
+    Follower,
+    Offline,
+}
+
+struct Inner {
+    role: Role,
+    leadership: Leadership,
+    log: Option<Log>,
+    high_watermark: i64,
+    tail: Tail,
+    readers: Vec<Watcher>,
+    writers: Vec<(i64, Watcher)>,
+    /// Bytes appended but not yet below the high watermark.
+    unannounced_bytes: usize,
+}
+
+pub struct Partition {
+    pub topic: Arc<Topic>,
+    pub index: i32,
+    node_id: i32,
+    budget: Arc<TailBudget>,
+    gone: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+/// A successful append.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended {
+    pub first_offset: i64,
+    pub last_offset: i64,
+    pub log_append_time_ms: i64,
+    pub log_start_offset: i64,
+    pub high_watermark: i64,
+}
+
+/// Why a batch was refused.
+#[derive(Debug)]
+pub struct ProduceFailure {
+    pub error: ErrorCode,
+    pub message: Option<String>,
+    pub record_errors: Vec<(i32, String)>,
+    pub current_leader: Option<CurrentLeader>,
+    pub log_start_offset: i64,
+}
+
+impl ProduceFailure {
+    fn new(error: ErrorCode, message: impl Into<Option<String>>) -> Self {
+        ProduceFailure {
+            error,
+            message: message.into(),
+            record_errors: Vec::new(),
+            current_leader: None,
+            log_start_offset: -1,
+        }
+    }
+}
+
+/// Payload of a read: from memory, or a region of a file.
+pub enum Records {
+    None,
+    Memory { batches: Vec<Bytes>, bytes: usize },
+    File { file: Arc<dyn StorageFile>, position: u64, bytes: usize },
+}
+
+impl Records {
+    #[allow(clippy::len_without_is_empty, reason = "a length in bytes, not a container")]
+    pub fn len(&self) -> usize {
+        match self {
+            Records::None => 0,
+            Records::Memory { bytes, .. } | Records::File { bytes, .. } => *bytes,
+        }
+    }
+}
+
+/// One partition's part of a Fetch pass.
+pub struct ReadRequest<'a> {
+    pub request: &'a FetchPartition,
+    pub replica_id: i32,
+    pub isolation_level: i8,
+    /// What is left of the whole request's limit.
+    pub bytes_left: usize,
+    /// Nothing has been read yet: give one batch however large.
+    pub min_one: bool,
+}
+
+pub struct ReadResult {
+    pub error: ErrorCode,
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+    pub log_start_offset: i64,
+    pub aborted_transactions: Option<Vec<(i64, i64)>>,
+    pub diverging: Option<(i32, i64)>,
+    pub current_leader: Option<CurrentLeader>,
+    pub records: Records,
+    /// There is more to read than the limits let through.
+    pub held_back: bool,
+}
+
+impl ReadResult {
+    pub fn failed(error: ErrorCode) -> ReadResult {
+        ReadResult {
+            error,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            aborted_transactions: None,
+            diverging: None,
+            current_leader: None,
+            records: Records::None,
+            held_back: false,
+        }
+    }
+
+    pub fn told<'a>(&self, topic: &'a TopicKey, index: i32) -> FetchResult<'a> {
+        FetchResult {
+            topic: topic.name(),
+            partition: index,
+            error: self.error,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.last_stable_offset,
+            log_start_offset: self.log_start_offset,
+            aborted_transactions: self.aborted_transactions.clone(),
+            preferred_read_replica: -1,
+            diverging: self.diverging,
+            current_leader: self.current_leader,
+            records_bytes: self.records.len(),
+        }
+    }
+}
+
+const READ_COMMITTED: i8 = 1;
+
+impl Partition {
+    pub fn new(topic: Arc<Topic>, index: i32, node_id: i32, budget: Arc<TailBudget>) -> Partition {
+        let inner = Inner {
+            role: Role::Offline,
+            leadership: Leadership { leader_id: -1, leader_epoch: -1, ..Leadership::default() },
+            log: None,
+            high_watermark: 0,
+            tail: Tail::default(),
+            readers: Vec::new(),
+            writers: Vec::new(),
+            unannounced_bytes: 0,
+        };
+        Partition { topic, index, node_id, budget, gone: AtomicBool::new(false), inner: Mutex::new(inner) }
+    }
+
+    pub fn key(&self) -> PartitionKey {
+        (self.topic.id, self.index)
+    }
+
+    /// The partition left the view: it was deleted, or is no longer hosted here.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub fn is_hosted_by(&self, leadership: &Leadership) -> bool {
+        leadership.replicas.contains(&self.node_id)
+    }
+
+    pub fn has_log(&self) -> bool {
+        self.inner.lock().log.is_some()
+    }
+
+    /// Takes over what the control plane decided, with the log if it has just been opened. `high_watermark` is the
+    /// checkpointed one, bounded to the log.
+    pub fn apply_leadership(&self, leadership: Leadership, opened: Option<(Log, i64)>) -> log::Result<()> {
+        let mut inner = self.inner.lock();
+        if let Some((log, high_watermark)) = opened {
+            inner.high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
+            inner.log = Some(log);
+        }
+        let leads = leadership.leader_id == self.node_id;
+        let new_epoch = leadership.leader_epoch > inner.leadership.leader_epoch;
+        inner.role = match (&inner.log, leads) {
+            (None, _) => Role::Offline,
+            (Some(_), true) => Role::Leader,
+            (Some(_), false) => Role::Follower,
+        };
+        if inner.role == Role::Leader && new_epoch {
+            let leader_epoch = leadership.leader_epoch;
+            if let Some(log) = &mut inner.log {
+                log.assign_leader_epoch(leader_epoch)?;
+            }
+        }
+        inner.leadership = leadership;
+        self.advance_high_watermark(&mut inner);
+        inner.tell_everyone();
+        Ok(())
+    }
+
+    /// The partition leaves the view. Its log, if any, is handed back to be deleted or closed.
+    pub fn retire(&self) -> Option<Log> {
+        self.gone.store(true, Ordering::Release);
+        let mut inner = self.inner.lock();
+        inner.role = Role::Offline;
+        inner.tail.clear(&self.budget);
+        inner.tell_everyone();
+        inner.log.take()
+    }
+
+    /// Runs `work` on the log, for what is rare (offsets by time, deletion of records, checkpoints).
+    pub fn with_log<T>(&self, work: impl FnOnce(&mut Log, &LogContext) -> T) -> Option<T> {
+        let mut inner = self.inner.lock();
+        let context = LogContext {
+            high_watermark: inner.high_watermark,
+            leader_epoch: inner.leadership.leader_epoch,
+            leads: inner.role == Role::Leader,
+        };
+        inner.log.as_mut().map(|log| work(log, &context))
+    }
+
+    /// As `with_log`, for what may move the start of the log: readers are told.
+    pub fn change_log<T>(&self, work: impl FnOnce(&mut Log, &LogContext) -> T) -> Option<T> {
+        let result = self.with_log(work);
+        let mut inner = self.inner.lock();
+        if let Some(log) = &inner.log {
+            inner.high_watermark = inner.high_watermark.max(log.log_start_offset());
+        }
+        inner.tell_everyone();
+        result
+    }
+
+    pub fn high_watermark(&self) -> i64 {
+        self.inner.lock().high_watermark
+    }
+
+    pub fn leadership(&self) -> Leadership {
+        self.inner.lock().leadership.clone()
+    }
+
+    /// Appends one batch as leader. Validation (CRC-32C, header rules) happens before the lock is taken.
+    pub fn append(
+        &self,
+        mut batch: BytesMut,
+        acks: i16,
+        api_version: i16,
+        now_ms: i64,
+    ) -> Result<Appended, ProduceFailure> {
+        let settings = self.topic.settings.load();
+        let validated = validate_produce(&mut batch, &settings.append, api_version, now_ms).map_err(|error| ProduceFailure {
+            record_errors: error.record_errors().to_vec(),
+            ..ProduceFailure::new(ErrorCode(error.error_code()), error.to_string())
+        })?;
+        let log_append_time_ms = validated.log_append_time_ms;
+        if let Validated { rewritten: Some(bytes), .. } = validated {
+            batch = BytesMut::from(&bytes[..]);
+        }
+        let mut inner = self.inner.lock();
+        self.check_leader(&inner).map_err(|(error, current_leader)| ProduceFailure {
+            current_leader,
+            ..ProduceFailure::new(error, None)
+        })?;
+        let in_sync = inner.leadership.isr.len();
+        if acks == -1 && in_sync < settings.min_insync_replicas.min(inner.leadership.replicas.len()) {
+            let message = format!(
+                "The size of the current ISR {in_sync} is insufficient to satisfy the min.isr requirement of {} for \
+                 partition {}-{}",
+                settings.min_insync_replicas, self.topic.name, self.index
+            );
+            return Err(ProduceFailure::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
+        }
+        let inner = &mut *inner;
+        let Some(log) = &mut inner.log else {
+            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
+        };
+        let view = BatchView::parse(&batch).map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
+        match log.check_producer(&view) {
+            Ok(ProducerCheck::Fresh) => {}
+            Ok(ProducerCheck::Duplicate { first_offset, last_offset, timestamp }) => {
+                return Ok(Appended {
+                    first_offset,
+                    last_offset,
+                    log_append_time_ms: timestamp,
+                    log_start_offset: log.log_start_offset(),
+                    high_watermark: inner.high_watermark,
+                });
+            }
+            Err(error) => {
+                let log_start_offset = log.log_start_offset();
+                let failure = ProduceFailure::new(ErrorCode(error.error_code()), error.to_string());
+                return Err(ProduceFailure { log_start_offset, ..failure });
+            }
+        }
+        let info = log.append_as_leader(&mut batch, inner.leadership.leader_epoch, now_ms).map_err(|error| {
+            inner.role = Role::Offline;
+            ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string())
+        })?;
+        inner.unannounced_bytes += batch.len();
+        inner.tail.push(info.first_offset, info.last_offset, batch.freeze(), &self.budget);
+        let log_start_offset = log.log_start_offset();
+        self.advance_high_watermark(inner);
+        Ok(Appended {
+            first_offset: info.first_offset,
+            last_offset: info.last_offset,
+            log_append_time_ms,
+            log_start_offset,
+            high_watermark: inner.high_watermark,
+        })
+    }
+
+    fn check_leader(&self, inner: &Inner) -> Result<(), (ErrorCode, Option<CurrentLeader>)> {
+        match inner.role {
+            Role::Leader => Ok(()),
+            Role::Offline if self.is_gone() => Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None)),
+            Role::Offline if self.is_hosted_by(&inner.leadership) => Err((ErrorCode::KAFKA_STORAGE_ERROR, None)),
+            _ => {
+                let Leadership { leader_id, leader_epoch, .. } = inner.leadership;
+                Err((ErrorCode::NOT_LEADER_OR_FOLLOWER, Some(CurrentLeader { leader_id, leader_epoch })))
+            }
+        }
+    }
+
+    /// With followers, this is the minimum over the ISR; a follower's offset is learnt from its Fetch.
+    fn advance_high_watermark(&self, inner: &mut Inner) {
+        if inner.role != Role::Leader || inner.leadership.isr.iter().any(|id| *id != self.node_id) {
+            return;
+        }
+        let Some(log) = &inner.log else { return };
+        let end = log.log_end_offset();
+        if end <= inner.high_watermark {
+            return;
+        }
+        inner.high_watermark = end;
+        if let Some(log) = &mut inner.log {
+            log.high_watermark_passed(end);
+        }
+        let weight = std::mem::take(&mut inner.unannounced_bytes);
+        for reader in &inner.readers {
+            reader.watch.news(reader.slot, weight);
+        }
+        inner.writers.retain(|(wanted_offset, writer)| {
+            let waits = *wanted_offset > end;
+            if !waits {
+                writer.watch.news(writer.slot, 1);
+            }
+            waits
+        });
+    }
+
+    /// Reads for a Fetch, from memory if the hot tail has it, else as a region of a file.
+    pub fn read(&self, read: &ReadRequest<'_>) -> ReadResult {
+        let inner = self.inner.lock();
+        match self.try_read(&inner, read) {
+            Ok(result) => result,
+            Err((error, current_leader)) => ReadResult { current_leader, ..ReadResult::failed(error) },
+        }
+    }
+
+    fn try_read(
+        &self,
+        inner: &MutexGuard<'_, Inner>,
+        read: &ReadRequest<'_>,
+    ) -> Result<ReadResult, (ErrorCode, Option<CurrentLeader>)> {
+        let request = read.request;
+        let leader_epoch = inner.leadership.leader_epoch;
+        let leader = Some(CurrentLeader { leader_id: inner.leadership.leader_id, leader_epoch });
+        self.check_leader(inner)?;
+        if request.current_leader_epoch >= 0 && request.current_leader_epoch < leader_epoch {
+            return Err((ErrorCode::FENCED_LEADER_EPOCH, leader));
+        }
+        if request.current_leader_epoch > leader_epoch {
+            return Err((ErrorCode::UNKNOWN_LEADER_EPOCH, leader));
+        }
+        let from_replica = read.replica_id >= 0;
+        if from_replica && !inner.leadership.replicas.contains(&read.replica_id) {
+            let named = request.current_leader_epoch >= 0;
+            let error = if named { ErrorCode::UNKNOWN_LEADER_EPOCH } else { ErrorCode::NOT_LEADER_OR_FOLLOWER };
+            return Err((error, None));
+        }
+        if request.partition_bytes_max < 0 || !(0..=READ_COMMITTED).contains(&read.isolation_level) {
+            return Err((ErrorCode::INVALID_REQUEST, None));
+        }
+        let Some(log) = &inner.log else { return Err((ErrorCode::KAFKA_STORAGE_ERROR, None)) };
+        let high_watermark = inner.high_watermark;
+        let mut result = ReadResult {
+            error: ErrorCode::NONE,
+            high_watermark,
+            last_stable_offset: log.last_stable_offset(high_watermark),
+            log_start_offset: log.log_start_offset(),
+            ..ReadResult::failed(ErrorCode::NONE)
+        };
+        if request.last_fetched_epoch >= 0 {
+            let (epoch, end_offset) = log.end_offset_for_epoch(request.last_fetched_epoch);
+            if epoch < 0 {
+                return Err((ErrorCode::OFFSET_OUT_OF_RANGE, None));
+            }
+            if epoch < request.last_fetched_epoch || end_offset < request.fetch_offset {
+                result.diverging = Some((epoch, end_offset));
+                return Ok(result);
+            }
+        }
+        if request.fetch_offset < log.log_start_offset() || request.fetch_offset > log.log_end_offset() {
+            return Err((ErrorCode::OFFSET_OUT_OF_RANGE, None));
+        }
+        let committed_only = read.isolation_level == READ_COMMITTED;
+        let upper_offset = match (from_replica, committed_only) {
+            (true, _) => log.log_end_offset(),
+            (false, true) => result.last_stable_offset,
+            (false, false) => high_watermark,
+        };
+        if committed_only {
+            result.aborted_transactions = Some(Vec::new());
+        }
+        if request.fetch_offset < upper_offset {
+            self.read_records(inner, log, read, upper_offset, &mut result)?;
+        }
+        Ok(result)
+    }
+
+    fn read_records(
+        &self,
+        inner: &Inner,
+        log: &Log,
+        read: &ReadRequest<'_>,
+        upper_offset: i64,
+        result: &mut ReadResult,
+    ) -> Result<(), (ErrorCode, Option<CurrentLeader>)> {
+        let offset = read.request.fetch_offset;
+        let bytes_max = read.bytes_left.min(read.request.partition_bytes_max as usize);
+        result.records = match inner.tail.read(offset, upper_offset, bytes_max, read.min_one) {
+            Some((_, 0)) => Records::None,
+            Some((batches, bytes)) => Records::Memory { batches, bytes },
+            None => {
+                let slice = log.read(offset, bytes_max, read.min_one, upper_offset).map_err(|error| match error {
+                    log::ReadError::OffsetOutOfRange { .. } => (ErrorCode::OFFSET_OUT_OF_RANGE, None),
+                    _ => (ErrorCode::KAFKA_STORAGE_ERROR, None),
+                })?;
+                match slice {
+                    Some(slice) => Records::File { file: slice.file, position: slice.position, bytes: slice.len },
+                    None => Records::None,
+                }
+            }
+        };
+        result.held_back = result.records.len() == 0;
+        if read.isolation_level == READ_COMMITTED {
+            result.aborted_transactions = Some(log.aborted_transactions(offset, upper_offset));
+        }
+        Ok(())
+    }
+
+    pub fn watch(&self, watcher: Watcher) {
+        self.inner.lock().readers.push(watcher);
+    }
+
+    /// Watches on behalf of a reader that saw the high watermark at `seen`: if it has moved since, that is news now.
+    pub fn watch_since(&self, watcher: Watcher, seen: i64, add: bool) {
+        let mut inner = self.inner.lock();
+        if inner.high_watermark != seen {
+            watcher.watch.news(watcher.slot, URGENT);
+        }
+        if add {
+            inner.readers.push(watcher);
+        }
+    }
+
+    pub fn unwatch(&self, watch: &Arc<Watch>, slot: u32) {
+        let mut inner = self.inner.lock();
+        if let Some(at) = inner.readers.iter().position(|reader| reader.is(watch, slot)) {
+            inner.readers.swap_remove(at);
+        }
+    }
+
+    pub fn watch_high_watermark(&self, wanted_offset: i64, watcher: Watcher) {
+        let mut inner = self.inner.lock();
+        if inner.high_watermark >= wanted_offset || inner.role != Role::Leader {
+            watcher.watch.news(watcher.slot, 1);
+        } else {
+            inner.writers.push((wanted_offset, watcher));
+        }
+    }
+
+    /// What a Produce with acks=all is told after its wait.
+    pub fn replication_outcome(&self, wanted_offset: i64) -> ErrorCode {
+        let inner = self.inner.lock();
+        let settings = self.topic.settings.load();
+        match inner.role {
+            Role::Leader if inner.high_watermark < wanted_offset => ErrorCode::REQUEST_TIMED_OUT,
+            Role::Leader if inner.leadership.isr.len() < settings.min_insync_replicas.min(inner.leadership.replicas.len()) => {
+                ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+            }
+            Role::Leader => ErrorCode::NONE,
+            _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        }
+    }
+}
+
+/// What goes with the log when rare work is done on it.
+#[derive(Clone, Copy, Debug)]
+pub struct LogContext {
+    pub high_watermark: i64,
+    pub leader_epoch: i32,
+    pub leads: bool,
+}
+
+impl Inner {
+    /// Leadership, the log's start or the partition itself changed: every waiter looks again.
+    fn tell_everyone(&mut self) {
+        for reader in &self.readers {
+            reader.watch.news(reader.slot, URGENT);
+        }
+        for (_, writer) in self.writers.drain(..) {
+            writer.watch.news(writer.slot, URGENT);
+        }
+    }
+}

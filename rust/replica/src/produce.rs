@@ -1,0 +1,265 @@
+//! A whole Produce request over many partitions: append to each, then answer, or wait for the high watermark.
+//!
+//! The frame is taken apart so that each batch owns its bytes: it is patched in place, written, and may stay in
+//! the partition's hot tail without having been copied.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use wire::produce::{CurrentLeader, NodeEndpoint, ProducePartition, ProduceRequest, ProduceResult, encode_response};
+use wire::{ErrorCode, Range32, TopicRef};
+
+use crate::partition::{Appended, Partition, ProduceFailure};
+use crate::purgatory::{Wake, Watch, Watcher};
+use crate::view::View;
+
+/// One produce request's answer in the making.
+pub struct Produced {
+    pub results: Vec<ProduceResult>,
+    pub api_version: i16,
+    pub correlation_id: i32,
+    endpoints: Vec<NodeEndpoint>,
+    names: Vec<u8>,
+    waits: Vec<Wait>,
+    watch: Option<Arc<Watch>>,
+}
+
+struct Wait {
+    partition: Arc<Partition>,
+    result: usize,
+    wanted_offset: i64,
+}
+
+/// Who asks, as far as Produce cares.
+#[derive(Clone, Copy)]
+pub struct ProduceCaller<'a> {
+    pub client_id: Option<&'a [u8]>,
+    pub api_version: i16,
+    pub correlation_id: i32,
+    pub now_ms: i64,
+}
+
+/// KAFKA: 4.4 lets this one client id write to internal topics.
+const ADMIN_CLIENT_ID: &[u8] = b"__admin_client";
+
+/// Appends every partition's batch. `frame` is the whole request that `request` was decoded from.
+pub fn produce(view: &View, request: ProduceRequest, frame: BytesMut, caller: ProduceCaller<'_>) -> Produced {
+    let is_admin = caller.client_id == Some(ADMIN_CLIENT_ID);
+    let (names, partitions) = keep_names(&frame, &request.partitions);
+    let batches = split_batches(frame, &partitions);
+    let mut produced = Produced {
+        results: Vec::with_capacity(partitions.len()),
+        api_version: caller.api_version,
+        correlation_id: caller.correlation_id,
+        endpoints: Vec::new(),
+        names,
+        waits: Vec::new(),
+        watch: None,
+    };
+    for (partition, batch) in partitions.iter().zip(batches) {
+        let result = if !(-1..=1).contains(&request.acks) {
+            let message = format!("acks is {}, but must be -1 (all), 0 or 1", request.acks);
+            ProduceResult::failed(partition, ErrorCode::INVALID_REQUIRED_ACKS, Some(message))
+        } else {
+            append_one(view, &mut produced, partition, batch, request.acks, is_admin, caller)
+        };
+        produced.results.push(result);
+    }
+    produced
+}
+
+fn append_one(
+    view: &View,
+    produced: &mut Produced,
+    wanted: &ProducePartition,
+    batch: Option<BytesMut>,
+    acks: i16,
+    is_admin: bool,
+    caller: ProduceCaller<'_>,
+) -> ProduceResult {
+    let (topic, unknown) = match wanted.topic {
+        TopicRef::Name(name) => {
+            (view.topic_by_name(name.of(&produced.names)), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        }
+        TopicRef::Id(id) => (view.topic_by_id(&id), ErrorCode::UNKNOWN_TOPIC_ID),
+    };
+    let Some(topic) = topic else { return ProduceResult::failed(wanted, unknown, None) };
+    if topic.is_internal && !is_admin {
+        let message = format!("Cannot append to internal topic {}", topic.name);
+        return ProduceResult::failed(wanted, ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message));
+    }
+    let Some(partition) = view.partition(topic.id, wanted.index) else {
+        return ProduceResult::failed(wanted, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None);
+    };
+    // KAFKA: 4.4 never answers a Produce with null records; a deliberate difference.
+    let Some(batch) = batch else {
+        let message = Some("records are null; a produce request carries exactly one record batch".to_owned());
+        return ProduceResult::failed(wanted, ErrorCode::INVALID_RECORD, message);
+    };
+    match partition.append(batch, acks, caller.api_version, caller.now_ms) {
+        Ok(appended) => {
+            if acks == -1 && appended.last_offset >= appended.high_watermark {
+                let wait = Wait {
+                    partition: partition.clone(),
+                    result: produced.results.len(),
+                    wanted_offset: appended.last_offset + 1,
+                };
+                produced.waits.push(wait);
+            }
+            succeeded(wanted, &appended)
+        }
+        Err(failure) => {
+            if let Some(leader) = failure.current_leader
+                && let Some(endpoint) = view.endpoint(leader.leader_id)
+                && !produced.endpoints.contains(endpoint)
+            {
+                produced.endpoints.push(endpoint.clone());
+            }
+            refused(wanted, failure)
+        }
+    }
+}
+
+fn succeeded(wanted: &ProducePartition, appended: &Appended) -> ProduceResult {
+    ProduceResult {
+        topic: wanted.topic,
+        index: wanted.index,
+        error: ErrorCode::NONE,
+        base_offset: appended.first_offset,
+        log_append_time_ms: appended.log_append_time_ms,
+        log_start_offset: appended.log_start_offset,
+        record_errors: Vec::new(),
+        error_message: None,
+        current_leader: None,
+    }
+}
+
+fn refused(wanted: &ProducePartition, failure: ProduceFailure) -> ProduceResult {
+    ProduceResult {
+        record_errors: failure.record_errors,
+        current_leader: failure.current_leader,
+        log_start_offset: failure.log_start_offset,
+        ..ProduceResult::failed(wanted, failure.error, failure.message)
+    }
+}
+
+/// Copies the topic names out of the frame, which is about to be taken apart, and points the partitions at the copy.
+fn keep_names(frame: &[u8], partitions: &[ProducePartition]) -> (Vec<u8>, Vec<ProducePartition>) {
+    let mut names = Vec::new();
+    let mut last: Option<(Range32, Range32)> = None;
+    let partitions = partitions
+        .iter()
+        .map(|partition| match partition.topic {
+            TopicRef::Id(_) => *partition,
+            TopicRef::Name(range) => {
+                let kept = match last {
+                    Some((seen, kept)) if seen == range => kept,
+                    _ => {
+                        let start = names.len() as u32;
+                        names.extend_from_slice(range.of(frame));
+                        Range32 { start, end: names.len() as u32 }
+                    }
+                };
+                last = Some((range, kept));
+                ProducePartition { topic: TopicRef::Name(kept), ..*partition }
+            }
+        })
+        .collect();
+    (names, partitions)
+}
+
+/// Cuts each partition's payload out of the frame, without copying. Ranges rise, as the decoder read them.
+fn split_batches(mut frame: BytesMut, partitions: &[ProducePartition]) -> Vec<Option<BytesMut>> {
+    let mut cut_bytes = 0;
+    partitions
+        .iter()
+        .map(|partition| {
+            let range = partition.records?;
+            let mut head = frame.split_to(range.end as usize - cut_bytes);
+            let batch = head.split_off(range.start as usize - cut_bytes);
+            cut_bytes = range.end as usize;
+            Some(batch)
+        })
+        .collect()
+}
+
+impl Produced {
+    pub fn has_error(&self) -> bool {
+        self.results.iter().any(|result| !result.error.is_none())
+    }
+
+    pub fn must_wait(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// Parks the request until all its partitions' high watermarks passed. False if they have already.
+    #[must_use]
+    pub fn park(&mut self, ticket: u64, wake: Arc<dyn Wake>) -> bool {
+        let watch = Watch::new();
+        for (slot, wait) in self.waits.iter().enumerate() {
+            wait.partition.watch_high_watermark(wait.wanted_offset, Watcher { watch: watch.clone(), slot: slot as u32 });
+        }
+        let parked = watch.park(ticket, wake, self.waits.len());
+        self.watch = Some(watch);
+        parked
+    }
+
+    /// After the wait: what is not replicated by now has timed out; what shrank below min.insync.replicas is told so.
+    pub fn settle(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.unpark();
+        }
+        for wait in std::mem::take(&mut self.waits) {
+            let error = wait.partition.replication_outcome(wait.wanted_offset);
+            if !error.is_none() {
+                let result = &mut self.results[wait.result];
+                *result = ProduceResult {
+                    topic: result.topic,
+                    ..ProduceResult::failed(
+                        &ProducePartition { topic: result.topic, index: result.index, records: None },
+                        error,
+                        None,
+                    )
+                };
+            }
+        }
+    }
+
+    pub fn encode(&self) -> wire::primitives::Result<Vec<u8>> {
+        encode_response(&self.results, &self.endpoints, &self.names, self.api_version, self.correlation_id)
+    }
+}
+
+/// The leader as far as this broker knows, told to a client that asked the wrong one.
+pub fn told_leader(leader_id: i32, leader_epoch: i32) -> Option<CurrentLeader> {
+    Some(CurrentLeader { leader_id, leader_epoch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_cut_out_of_the_frame_in_place() {
+        let frame = BytesMut::from(&b"..AAAA..BB."[..]);
+        let at = |start, end| ProducePartition {
+            topic: TopicRef::Id([0; 16]),
+            index: 0,
+            records: Some(Range32 { start, end }),
+        };
+        let null = ProducePartition { records: None, ..at(0, 0) };
+        let batches = split_batches(frame, &[at(2, 6), null, at(8, 10)]);
+        assert_eq!(batches[0].as_deref(), Some(&b"AAAA"[..]));
+        assert!(batches[1].is_none());
+        assert_eq!(batches[2].as_deref(), Some(&b"BB"[..]));
+    }
+
+    #[test]
+    fn a_topic_named_once_is_kept_once() {
+        let topic = TopicRef::Name(Range32 { start: 1, end: 4 });
+        let partition = ProducePartition { topic, index: 0, records: None };
+        let (names, partitions) = keep_names(b"xabcx", &[partition, partition]);
+        assert_eq!(names, b"abc");
+        assert_eq!(partitions[1].topic, TopicRef::Name(Range32 { start: 0, end: 3 }));
+    }
+}

@@ -1,0 +1,48 @@
+//! What the data plane is told at start. Every value comes from the control plane's table of configs; no defaults here.
+
+use std::path::PathBuf;
+
+use wire::header::Api;
+
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    /// Produce and Fetch are answered here. A controller listener hands every request up.
+    pub serves_records: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub node_id: i32,
+    pub listeners: Vec<ListenerConfig>,
+    pub log_dirs: Vec<PathBuf>,
+    pub apis: Vec<Api>,
+    /// `num.network.threads`, bounded to the cores at hand.
+    pub reactor_count: usize,
+    /// `socket.request.max.bytes`
+    pub request_bytes_max: usize,
+    /// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`, where they are set; else the system tunes them.
+    pub send_buffer_bytes: Option<usize>,
+    pub receive_buffer_bytes: Option<usize>,
+    /// `connections.max.idle.ms`; None never closes.
+    pub idle_ms_max: Option<u64>,
+    /// `max.connections`
+    pub connections_max: usize,
+    /// `max.connections.per.ip`
+    pub connections_per_ip_max: usize,
+    /// `queued.max.requests`: the upcalls that may wait for the control plane.
+    pub queued_requests_max: usize,
+    /// `queued.max.request.bytes`; None is unlimited.
+    pub queued_request_bytes_max: Option<usize>,
+    /// `fetch.max.bytes`
+    pub fetch_bytes_max: usize,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_session_slots: usize,
+    /// What the hot tails of all partitions may hold together, and one of them alone.
+    pub tail_bytes_max: usize,
+    pub tail_partition_bytes_max: usize,
+    /// Seeds fetch session ids.
+    pub seed: u64,
+}

@@ -1,0 +1,169 @@
+//! The data plane as a whole: started with a config, given views and jobs, drained of upcalls, stopped.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use log::LogDir;
+use mio::net::TcpListener;
+use parking_lot::Mutex;
+use replica::tail::TailBudget;
+use replica::view::Published;
+
+use crate::config::ServerConfig;
+use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
+use crate::publisher::{Publisher, ViewDelta};
+use crate::queries;
+use crate::reactor::{Message, Prepared, Reactor, Shared, prepare, reactor_of};
+use crate::upcall::{Ticket, Upcall, UpcallQueue};
+
+/// A question for the worker thread.
+pub enum Query {
+    ListOffsets(Vec<OffsetWanted>),
+    EpochEnds(Vec<EpochEndWanted>),
+    DeleteRecords(Vec<(PartitionRef, i64)>),
+    DescribeProducers(Vec<PartitionRef>),
+    DescribeLogDirs,
+}
+
+pub struct DataPlane {
+    shared: Arc<Shared>,
+    publisher: Arc<Mutex<Publisher>>,
+    publisher_thread: Mutex<JobThread>,
+    worker_thread: Mutex<JobThread>,
+    prepared: Mutex<Vec<Prepared>>,
+    reactors: Mutex<Vec<JoinHandle<()>>>,
+    stopped: Mutex<bool>,
+}
+
+const TIDY_PERIOD: Duration = Duration::from_secs(1);
+const IDLE_PERIOD: Duration = Duration::from_secs(3600);
+
+impl DataPlane {
+    /// Locks the log directories and makes the threads' insides; nothing is served yet.
+    pub fn new(config: ServerConfig, dirs: Vec<LogDir>, file_delete_delay: Duration) -> io::Result<DataPlane> {
+        let published = Arc::new(Published::default());
+        let upcalls = Arc::new(UpcallQueue::new(config.queued_requests_max)?);
+        let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
+        let prepared = (0..config.reactor_count.clamp(1, 128)).map(prepare).collect::<io::Result<Vec<_>>>()?;
+        let inboxes = prepared.iter().map(|p| p.inbox.clone()).collect();
+        let publisher =
+            Publisher::new(config.node_id, published.clone(), upcalls.clone(), budget, dirs, file_delete_delay);
+        let publisher = Arc::new(Mutex::new(publisher));
+        let tidied = publisher.clone();
+        let publisher_thread =
+            JobThread::start("publisher", upcalls.clone(), TIDY_PERIOD, move || tidied.lock().tidy())?;
+        let worker_thread = JobThread::start("worker", upcalls.clone(), IDLE_PERIOD, || {})?;
+        Ok(DataPlane {
+            shared: Arc::new(Shared::new(config, published, upcalls, inboxes)),
+            publisher,
+            publisher_thread: Mutex::new(publisher_thread),
+            worker_thread: Mutex::new(worker_thread),
+            prepared: Mutex::new(prepared),
+            reactors: Mutex::default(),
+            stopped: Mutex::new(false),
+        })
+    }
+
+    /// Opens the listeners and starts the event loops. Gives the addresses bound, in order of the listeners.
+    pub fn listen(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut listeners = Vec::new();
+        for listener in &self.shared.config.listeners {
+            let told = |error: io::Error| {
+                io::Error::new(error.kind(), format!("listener {} {}:{}: {error}", listener.name, listener.host, listener.port))
+            };
+            listeners.push(bind(&listener.host, listener.port).map_err(told)?);
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let mut listeners = Some(listeners);
+        let mut reactors = self.reactors.lock();
+        for (index, prepared) in self.prepared.lock().drain(..).enumerate() {
+            let own = listeners.take().unwrap_or_default();
+            let reactor = Reactor::new(index, prepared, self.shared.clone(), own)?;
+            let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?;
+            reactors.push(thread);
+        }
+        Ok(addresses)
+    }
+
+    pub fn upcalls(&self) -> &UpcallQueue {
+        &self.shared.upcalls
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn drain(&self, batch_max: usize) -> Vec<Upcall> {
+        let (batch, stalled) = self.shared.upcalls.drain(batch_max);
+        if stalled {
+            self.shared.room_again();
+        }
+        batch
+    }
+
+    /// Answers a request that went up. With `close`, the connection ends after that (an empty body: at once).
+    pub fn respond(&self, ticket: Ticket, body: Bytes, close: bool) {
+        if let Some(inbox) = self.shared.inboxes.get(reactor_of(ticket)) {
+            inbox.send(Message::Respond { ticket, body, close });
+        }
+    }
+
+    pub fn publish(&self, ticket: Ticket, delta: ViewDelta) {
+        let publisher = self.publisher.clone();
+        self.publisher_thread.lock().submit(ticket, move || publisher.lock().publish(delta));
+    }
+
+    /// Hands any other work to the worker thread.
+    pub fn submit(&self, ticket: Ticket, work: impl FnOnce() -> JobResult + Send + 'static) {
+        self.worker_thread.lock().submit(ticket, work);
+    }
+
+    pub fn query(&self, ticket: Ticket, query: Query) {
+        let shared = self.shared.clone();
+        self.submit(ticket, move || {
+            let published = &shared.published;
+            match query {
+                Query::ListOffsets(wanted) => JobResult::Offsets(queries::list_offsets(published, &wanted)),
+                Query::EpochEnds(wanted) => JobResult::EpochEnds(queries::epoch_ends(published, &wanted)),
+                Query::DeleteRecords(wanted) => JobResult::RecordsDeleted(queries::delete_records(published, &wanted)),
+                Query::DescribeProducers(wanted) => JobResult::Producers(queries::describe_producers(published, &wanted)),
+                Query::DescribeLogDirs => {
+                    JobResult::LogDirs(queries::describe_log_dirs(published, &shared.config.log_dirs))
+                }
+            }
+        });
+    }
+
+    /// Stops serving, closes every log cleanly, and marks the directories so. Safe to call twice.
+    pub fn stop(&self, broker_epoch: i64) {
+        let mut stopped = self.stopped.lock();
+        if std::mem::replace(&mut *stopped, true) {
+            return;
+        }
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.inboxes.iter().for_each(|inbox| inbox.send(Message::Stop));
+        for thread in self.reactors.lock().drain(..) {
+            let _ = thread.join();
+        }
+        self.publisher_thread.lock().stop();
+        self.worker_thread.lock().stop();
+        self.publisher.lock().close(broker_epoch);
+    }
+}
+
+fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,134 @@
+//! Work that the control plane gives down and that may take a while: it returns at once with a ticket, and what came of
+//! it goes up with the same ticket.
+//!
+//! Two threads do it, each in order: the publisher (changes of the view, opening and deleting logs, checkpoints), and the
+//! worker (look-ups by time, deletions of records, descriptions, syncs of the metadata log).
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wire::{ErrorCode, Uuid};
+
+use crate::upcall::{Ticket, UpcallQueue};
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum JobResult {
+    /// The view was published; partitions that could not be opened are named with the reason.
+    Published { metadata_offset: i64, failed: Vec<(Uuid, i32, String)> },
+    Offsets(Vec<OffsetFound>),
+    EpochEnds(Vec<EpochEnd>),
+    RecordsDeleted(Vec<RecordsDeleted>),
+    Producers(Vec<ProducersFound>),
+    LogDirs(Vec<LogDirFound>),
+    Done,
+    Failed(String),
+}
+
+pub type PartitionRef = (Uuid, i32);
+
+/// One question of ListOffsets. `timestamp` is a time in ms, or one of Kafka's special values.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetWanted {
+    pub partition: PartitionRef,
+    pub timestamp: i64,
+    pub committed_only: bool,
+    pub from_replica: bool,
+    pub current_leader_epoch: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetFound {
+    pub error: ErrorCode,
+    pub timestamp: i64,
+    pub offset: i64,
+    pub leader_epoch: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EpochEndWanted {
+    pub partition: PartitionRef,
+    pub current_leader_epoch: i32,
+    pub leader_epoch: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EpochEnd {
+    pub error: ErrorCode,
+    pub leader_epoch: i32,
+    pub end_offset: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RecordsDeleted {
+    pub error: ErrorCode,
+    pub low_watermark: i64,
+}
+
+#[derive(Debug)]
+pub struct ProducersFound {
+    pub error: ErrorCode,
+    pub producers: Vec<log::ActiveProducer>,
+}
+
+#[derive(Debug)]
+pub struct LogDirFound {
+    pub path: String,
+    pub error: ErrorCode,
+    pub total_bytes: i64,
+    pub usable_bytes: i64,
+    /// topic, partition, size in bytes
+    pub partitions: Vec<(Arc<str>, i32, i64)>,
+}
+
+type Work = Box<dyn FnOnce() -> JobResult + Send>;
+
+struct Job {
+    ticket: Ticket,
+    work: Work,
+}
+
+/// A thread that does jobs in order.
+pub struct JobThread {
+    sender: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl JobThread {
+    /// `idle` runs every `idle_period` when there is nothing else to do.
+    pub fn start(
+        name: &str,
+        upcalls: Arc<UpcallQueue>,
+        idle_period: Duration,
+        mut idle: impl FnMut() + Send + 'static,
+    ) -> std::io::Result<JobThread> {
+        let (sender, receiver): (Sender<Job>, Receiver<Job>) = channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            loop {
+                match receiver.recv_timeout(idle_period) {
+                    Ok(job) => upcalls.push_completed(job.ticket, (job.work)()),
+                    Err(RecvTimeoutError::Timeout) => idle(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })?;
+        Ok(JobThread { sender: Some(sender), thread: Some(thread) })
+    }
+
+    pub fn submit(&self, ticket: Ticket, work: impl FnOnce() -> JobResult + Send + 'static) {
+        if let Some(sender) = &self.sender {
+            // A thread that is gone has panicked; the process is ending.
+            let _ = sender.send(Job { ticket, work: Box::new(work) });
+        }
+    }
+
+    /// Finishes what was submitted, then ends.
+    pub fn stop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Threads, sockets and timers of the data plane: the only crate that reads a clock or a network.
+//!
+//! ```text
+//!   reactor     one event loop: requests in, answers out        connection  one client
+//!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
+//!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
+//!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
+//! ```
+
+pub mod config;
+pub mod connection;
+pub mod data_plane;
+pub mod jobs;
+pub mod publisher;
+pub mod queries;
+pub mod reactor;
+pub mod sys;
+mod sys_options;
+pub mod upcall;
+
+pub use config::{ListenerConfig, ServerConfig};
+pub use data_plane::DataPlane;

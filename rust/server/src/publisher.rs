@@ -1,0 +1,263 @@
+//! The one writer of the view: takes over what the control plane decided, opens and deletes logs accordingly, and keeps
+//! the checkpoints.
+//!
+//! INVARIANT: a partition is seen by readers only once its log stands.
+//! INVARIANT: work is proportional to what changed: one entry for an ISR change, whatever the number of partitions.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{FileStorage, Log, LogDir, OpenOptions};
+use replica::partition::{Leadership, Partition};
+use replica::tail::TailBudget;
+use replica::view::{Published, Topic, TopicSettings, View};
+use wire::Uuid;
+use wire::produce::NodeEndpoint;
+
+use crate::jobs::JobResult;
+use crate::reactor::wall_clock_ms;
+use crate::upcall::{Level, UpcallQueue};
+
+pub struct TopicChange {
+    pub id: Uuid,
+    pub name: String,
+    pub settings: TopicSettings,
+}
+
+pub struct PartitionChange {
+    pub topic_id: Uuid,
+    pub index: i32,
+    pub leadership: Leadership,
+}
+
+/// What changes from one view to the next.
+#[derive(Default)]
+pub struct ViewDelta {
+    pub metadata_offset: i64,
+    pub topics: Vec<TopicChange>,
+    pub partitions: Vec<PartitionChange>,
+    pub removed_topics: Vec<Uuid>,
+    pub brokers: Option<Vec<NodeEndpoint>>,
+}
+
+pub struct Publisher {
+    node_id: i32,
+    published: Arc<Published>,
+    upcalls: Arc<UpcallQueue>,
+    budget: Arc<TailBudget>,
+    dirs: Vec<LogDir>,
+    /// Which partitions of a topic are hosted, so that a topic's removal costs its own partitions only.
+    hosted: HashMap<Uuid, BTreeSet<i32>>,
+    doomed: Vec<(Instant, PathBuf)>,
+    file_delete_delay: Duration,
+    last_checkpoint: Instant,
+}
+
+const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
+
+impl Publisher {
+    pub fn new(
+        node_id: i32,
+        published: Arc<Published>,
+        upcalls: Arc<UpcallQueue>,
+        budget: Arc<TailBudget>,
+        dirs: Vec<LogDir>,
+        file_delete_delay: Duration,
+    ) -> Publisher {
+        Publisher {
+            node_id,
+            published,
+            upcalls,
+            budget,
+            dirs,
+            hosted: HashMap::new(),
+            doomed: Vec::new(),
+            file_delete_delay,
+            last_checkpoint: Instant::now(),
+        }
+    }
+
+    pub fn publish(&mut self, delta: ViewDelta) -> JobResult {
+        let mut view = View::clone(&self.published.load());
+        let mut failed = Vec::new();
+        let mut changed = self.apply_topics(&mut view, delta.topics);
+        for change in delta.partitions {
+            let key = (change.topic_id, change.index);
+            match self.apply_partition(&mut view, change) {
+                Ok(new) => changed |= new,
+                Err(reason) => failed.push((key.0, key.1, reason)),
+            }
+        }
+        for id in delta.removed_topics {
+            self.remove_topic(&mut view, id);
+            changed = true;
+        }
+        if let Some(brokers) = delta.brokers {
+            view.brokers = Arc::new(brokers);
+            changed = true;
+        }
+        if changed {
+            self.published.publish(view, delta.metadata_offset);
+        } else {
+            self.published.advance(delta.metadata_offset);
+        }
+        JobResult::Published { metadata_offset: delta.metadata_offset, failed }
+    }
+
+    fn apply_topics(&mut self, view: &mut View, topics: Vec<TopicChange>) -> bool {
+        let mut changed = false;
+        for change in topics {
+            match view.topic_by_id(&change.id) {
+                Some(topic) => {
+                    for index in self.hosted.get(&change.id).into_iter().flatten() {
+                        if let Some(partition) = view.partition(change.id, *index) {
+                            partition.with_log(|log, _| log.set_config(change.settings.log.clone()));
+                        }
+                    }
+                    topic.settings.store(Arc::new(change.settings));
+                }
+                None => {
+                    view.insert_topic(Arc::new(Topic::new(change.id, &change.name, change.settings)));
+                    changed = true;
+                }
+            }
+        }
+        changed
+    }
+
+    /// True if the partition is new to the view.
+    fn apply_partition(&mut self, view: &mut View, change: PartitionChange) -> Result<bool, String> {
+        let PartitionChange { topic_id, index, leadership } = change;
+        let existing = view.partition(topic_id, index).cloned();
+        let is_new = existing.is_none();
+        let partition = match existing {
+            Some(partition) => partition,
+            None => {
+                let topic = view.topic_by_id(&topic_id).ok_or("its topic is not in the view")?;
+                Arc::new(Partition::new(topic.clone(), index, self.node_id, self.budget.clone()))
+            }
+        };
+        let mut outcome = Ok(is_new);
+        let mut opened = None;
+        if partition.is_hosted_by(&leadership) && !partition.has_log() {
+            match self.open_log(&partition) {
+                Ok(log) => {
+                    opened = Some(log);
+                    self.hosted.entry(topic_id).or_default().insert(index);
+                }
+                Err(error) => {
+                    let text = format!("cannot open {}-{index}: {error}", partition.topic.name);
+                    self.upcalls.notice(Level::Error, text.clone());
+                    outcome = Err(text);
+                }
+            }
+        }
+        if let Err(error) = partition.apply_leadership(leadership, opened) {
+            outcome = Err(error.to_string());
+        }
+        if is_new {
+            view.insert_partition(partition);
+        }
+        outcome
+    }
+
+    fn open_log(&self, partition: &Partition) -> log::Result<(Log, i64)> {
+        let topic = &partition.topic;
+        let name = log::partition_dir_name(&topic.name, partition.index);
+        let dir = self.dirs.iter().find(|dir| dir.has_partition(&name)).unwrap_or(&self.dirs[0]);
+        let (log, report) = Log::open(OpenOptions {
+            storage: Arc::new(FileStorage),
+            dir: dir.path().join(&name),
+            topic_id: topic.id,
+            config: topic.settings.load().log.clone(),
+            clean_shutdown: dir.was_clean(),
+            recovery_point: dir.recovery_point(&topic.name, partition.index),
+            log_start_offset: dir.log_start_offset(&topic.name, partition.index),
+            now_ms: wall_clock_ms(),
+        })?;
+        if let Some(text) = report.told() {
+            self.upcalls.notice(Level::Info, text);
+        }
+        let high_watermark = dir.high_watermark(&topic.name, partition.index).unwrap_or(log.log_start_offset());
+        Ok((log, high_watermark))
+    }
+
+    fn remove_topic(&mut self, view: &mut View, id: Uuid) {
+        for index in self.hosted.remove(&id).unwrap_or_default() {
+            let Some(partition) = view.remove_partition((id, index)) else { continue };
+            let Some(mut log) = partition.retire() else { continue };
+            match log.rename_for_delete(&unique_suffix()) {
+                Ok(path) => self.doomed.push((Instant::now() + self.file_delete_delay, path)),
+                Err(error) => self.upcalls.notice(Level::Error, format!("cannot delete a partition: {error}")),
+            }
+        }
+        view.remove_topic(id);
+    }
+
+    /// Runs between jobs: removes what has been deleted long enough, and writes the checkpoints.
+    pub fn tidy(&mut self) {
+        let now = Instant::now();
+        let upcalls = &self.upcalls;
+        self.doomed.retain(|(when, path)| {
+            if *when <= now && let Err(error) = std::fs::remove_dir_all(path) {
+                upcalls.notice(Level::Warning, format!("cannot remove {}: {error}", path.display()));
+            }
+            *when > now
+        });
+        if now.duration_since(self.last_checkpoint) >= CHECKPOINT_PERIOD {
+            self.last_checkpoint = now;
+            self.write_checkpoints();
+        }
+    }
+
+    fn write_checkpoints(&self) {
+        let view = self.published.load();
+        for dir in &self.dirs {
+            let mut offsets = log::DirOffsets::default();
+            for partition in view.partitions() {
+                let topic = partition.topic.name.clone();
+                partition.with_log(|log, context| {
+                    if log.dir().parent() == Some(dir.path()) {
+                        offsets.add(&topic, partition.index, log, context.high_watermark);
+                    }
+                });
+            }
+            if let Err(error) = dir.write_checkpoints(&offsets) {
+                self.upcalls.notice(Level::Error, format!("cannot write checkpoints in {}: {error}", dir.path().display()));
+            }
+        }
+    }
+
+    /// Closes every log as after a clean stop, and says so in each directory.
+    pub fn close(&mut self, broker_epoch: i64) {
+        let now_ms = wall_clock_ms();
+        let view = self.published.load();
+        let mut clean = true;
+        for partition in view.partitions() {
+            let closed = partition.with_log(|log, _| log.close_clean(now_ms));
+            if let Some(Err(error)) = closed {
+                clean = false;
+                self.upcalls.notice(Level::Error, format!("unclean close of {}: {error}", partition.topic.name));
+            }
+        }
+        drop(view);
+        self.write_checkpoints();
+        for dir in &self.dirs {
+            if clean && let Err(error) = dir.write_clean_shutdown(broker_epoch) {
+                self.upcalls.notice(Level::Error, format!("{}: {error}", dir.path().display()));
+            }
+        }
+    }
+
+    pub fn dir_paths(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.iter().map(LogDir::path)
+    }
+}
+
+/// 32 hex digits that no other doomed directory of this broker has.
+fn unique_suffix() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1))
+}

@@ -1,0 +1,104 @@
+package pykafkacore;
+
+import java.io.BufferedWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.Future;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * kafka-clients as one of the compared clients. See ../../clients/README.md for the common command line and file format.
+ */
+public final class Client {
+    private static final Base64.Encoder ENCODER = Base64.getEncoder();
+    private static final Base64.Decoder DECODER = Base64.getDecoder();
+
+    public static void main(String[] args) throws Exception {
+        switch (args[0]) {
+            case "produce" -> {
+                for (int i = 3; i < args.length; i++) produce(args[1], Path.of(args[2]), args[i].split(":"));
+            }
+            case "consume" -> {
+                for (int i = 3; i < args.length; i++) consume(args[1], Path.of(args[2]), args[i]);
+            }
+            default -> throw new IllegalArgumentException("produce or consume, not " + args[0]);
+        }
+    }
+
+    private static byte[] decode(String text) {
+        return text.equals("-") ? null : DECODER.decode(text);
+    }
+
+    private static String encode(byte[] bytes) {
+        return bytes == null ? "-" : ENCODER.encodeToString(bytes);
+    }
+
+    private static void produce(String bootstrap, Path records, String[] spec) throws Exception {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("compression.type", spec[1]);
+        if (!spec[2].equals("default")) properties.put("acks", spec[2]);
+        try (KafkaProducer<byte[], byte[]> producer =
+                new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer())) {
+            List<Future<RecordMetadata>> sent = new ArrayList<>();
+            for (String line : Files.readAllLines(records)) {
+                String[] fields = line.split("\t", -1);
+                ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(
+                        spec[0], null, Long.parseLong(fields[0]), decode(fields[1]), decode(fields[2]));
+                if (!fields[3].isEmpty()) {
+                    for (String header : fields[3].split(";")) {
+                        int at = header.indexOf('=');
+                        record.headers().add(header.substring(0, at), decode(header.substring(at + 1)));
+                    }
+                }
+                sent.add(producer.send(record));
+            }
+            producer.flush();
+            for (Future<RecordMetadata> one : sent) one.get();
+        }
+    }
+
+    private static void consume(String bootstrap, Path out, String topic) throws Exception {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("enable.auto.commit", "false");
+        properties.put("auto.offset.reset", "earliest");
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                BufferedWriter writer = Files.newBufferedWriter(out.resolve(topic + ".tsv"))) {
+            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
+                    .map(info -> new TopicPartition(topic, info.partition()))
+                    .toList();
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    StringBuilder headers = new StringBuilder();
+                    for (Header header : record.headers()) {
+                        if (headers.length() > 0) headers.append(';');
+                        headers.append(header.key()).append('=').append(encode(header.value()));
+                    }
+                    writer.write(String.join("\t", String.valueOf(record.partition()), String.valueOf(record.offset()),
+                            String.valueOf(record.timestamp()), encode(record.key()), encode(record.value()), headers));
+                    writer.write('\n');
+                }
+            }
+        }
+    }
+}
