@@ -34,7 +34,9 @@ test: setup ## the fast tests: Rust and Python, no other program needed
 	$(BIN)/python -m pytest -m "not compat and not oracle and not e2e and not slow"
 
 compat: setup ## real clients, Apache Kafka's jars and several processes
-	$(BIN)/pip install --quiet 'aiokafka>=0.11' 'confluent-kafka>=2.5' 'kafka-python>=2.1' 'vega_datasets>=0.9'
+	$(BIN)/pip install --quiet 'aiokafka>=0.11' 'confluent-kafka>=2.5' cramjam 'kafka-python>=2.1' \
+		python-snappy 'vega_datasets>=0.9'
+	command -v kcat >/dev/null || { apt-get update -qq && apt-get install -qq -y kcat; } || true
 	$(BIN)/python -m pytest -m "compat or oracle or e2e or slow"
 
 verify: setup ## linters, types, import contracts; writes nothing

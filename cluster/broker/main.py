@@ -92,10 +92,9 @@ def dev_properties(port: int, data: Path, host: str = "127.0.0.1") -> str:
         [
             "process.roles=broker,controller",
             "node.id=1",
-            f"listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:0",
-            f"advertised.listeners=PLAINTEXT://{host}:{port}" if port else "",
+            f"listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{port and port + 1}",
             "controller.listener.names=CONTROLLER",
-            f"controller.quorum.bootstrap.servers={host}:{port or 9093}",
+            f"controller.quorum.bootstrap.servers={host}:{port + 1 if port else 9093}",
             f"log.dirs={data}",
             "offsets.topic.replication.factor=1",
             "transaction.state.log.replication.factor=1",
@@ -108,7 +107,7 @@ def dev_properties(port: int, data: Path, host: str = "127.0.0.1") -> str:
     )
 
 
-def format_dev(data: Path, node_id: int = 1) -> None:
+def format_dev(data: Path, node_id: int = 1, controller_port: int = 9093) -> None:
     """Formats a data directory on first use; leaves a formatted one alone."""
     if (data / "meta.properties").exists():
         return
@@ -118,7 +117,7 @@ def format_dev(data: Path, node_id: int = 1) -> None:
         node_id=node_id,
         directories=(str(data),),
         metadata_directory=str(data),
-        voters=(standalone_voter(node_id, directory_id, [("CONTROLLER", "127.0.0.1", 9093)]),),
+        voters=(standalone_voter(node_id, directory_id, [("CONTROLLER", "127.0.0.1", controller_port)]),),
     )
     format_directories(wanted, {str(data): directory_id}, time.time_ns() // 1_000_000)
 
@@ -128,7 +127,7 @@ def dev(port: int = 9092, data: str | os.PathLike[str] = "data", host: str = "12
     started = time.monotonic()
     set_up_logging(logging.WARNING)
     directory = Path(data).absolute()
-    format_dev(directory)
+    format_dev(directory, controller_port=port + 1 if port else 9093)
 
     def ready(broker: Broker) -> None:
         took_ms = (time.monotonic() - started) * 1000

@@ -116,7 +116,9 @@ class PartitionChange:
         if leader != NO_LEADER:
             if leader in self._elr:
                 self.isr = (leader,)
-                self._elr = tuple(each for each in self._elr if each != leader)
+                # From here on commits need as many as the ISR has: where that is enough, the others fall behind.
+                is_enough = len(self.isr) >= min(self.min_isr, len(self.replicas))
+                self._elr = () if is_enough else tuple(each for each in self._elr if each != leader)
             return leader
         last_known = before.last_known_elr
         if self.elr_is_on and not self.isr and not self._elr and len(last_known) == 1:

@@ -128,6 +128,7 @@ class RaftNode:
             self.role = Unattached(now + self.random_election_timeout())
             if self.leader_id != NO_NODE and self.endpoint_of_node(self.leader_id) is not None:
                 self.to_follower(self.epoch, self.leader_id, None, now)
+        self.persist()
         self._poll(now)
         return self._take_effects()
 
@@ -297,6 +298,9 @@ class RaftNode:
     def can_send(self, peer: int, kind: str, now: int) -> bool:
         return (peer, kind) not in self._busy and self._backoff.get((peer, kind), now) <= now
 
+    def is_busy_with(self, kind: str) -> bool:
+        return any(each == kind for _, each in self._busy)
+
     def send(
         self, to: fx.Destination, kind: str, request: Any, now: int, context: Any = None, wait_ms: int = 0
     ) -> None:
@@ -339,7 +343,7 @@ class RaftNode:
 
     def _take_effects(self) -> list[Any]:
         effects, self._effects = self._effects, []
-        return effects
+        return _without_superseded_states(effects)
 
     def _poll(self, now: int) -> None:
         """Do what is due. Runs again while the role changes, so that a quorum of one leads within its first step."""
@@ -384,6 +388,22 @@ class RaftNode:
 
     def _tick(self, event: fx.Tick, now: int) -> None:
         pass
+
+
+def _without_superseded_states(effects: list[Any]) -> list[Any]:
+    """A state that another replaces before anything is told to anyone need not reach the disk: saves an fsync."""
+    kept: list[Any] = []
+    is_superseded = False
+    for effect in reversed(effects):
+        if isinstance(effect, fx.PersistQuorumState):
+            if is_superseded:
+                continue
+            is_superseded = True
+        elif isinstance(effect, fx.Send | fx.Reply):
+            is_superseded = False
+        kept.append(effect)
+    kept.reverse()
+    return kept
 
 
 _EVENT_HANDLERS: dict[type, Callable[[RaftNode, Any, int], None]] = {

@@ -345,9 +345,14 @@ def poll_follower(node: RaftNode, role: Follower, now: int) -> None:
             _send_fetch_snapshot(node, to, role.snapshot, now)
         return
     voter_changes.poll_update(node, role, to, now)
-    is_durable = node.log.flushed_offset >= node.log.end_offset
-    if (is_durable or not (node.is_voter or node.config.may_become_voter)) and node.can_send(to.node_id, "fetch", now):
+    if _may_acknowledge(node) and node.can_send(to.node_id, "fetch", now):
         _send_fetch(node, to, "fetch", now)
+
+
+def _may_acknowledge(node: RaftNode) -> bool:
+    """Whether a fetch offset may be told: to whoever leads it is the promise that all below it is durable here."""
+    is_durable = node.log.flushed_offset >= node.log.end_offset
+    return is_durable or not (node.is_voter or node.config.may_become_voter)
 
 
 def _send_fetch(node: RaftNode, to: fx.Destination, kind: str, now: int) -> None:
@@ -366,7 +371,9 @@ def _send_fetch(node: RaftNode, to: fx.Destination, kind: str, now: int) -> None
 
 def find_leader(node: RaftNode, now: int) -> None:
     """Without a leader that can be reached: ask some voter or bootstrap server, which names the one it knows."""
-    if not node.can_send(NO_NODE, "find", now) or any(kind == "find" for _, kind in node._busy):
+    if not _may_acknowledge(node) or not node.can_send(NO_NODE, "find", now):
+        return
+    if node.is_busy_with("find"):
         return
     known = [node.destination(voter.key.node_id) for voter in node.voters.voters if voter.key != node.key]
     places = [to for to in known if to is not None and to.node_id != node.key.node_id]

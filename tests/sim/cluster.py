@@ -68,6 +68,7 @@ class SimCluster:
         self.loss = 0.0
         self.duplication = 0.0
         self.delay_max = 5
+        self.crash_chance = 0.0
         self.cut: set[tuple[int, int]] = set()
         self.invariants: list[Invariant] = all_invariants()
         self.committed_values: dict[int, Any] = {}
@@ -110,6 +111,10 @@ class SimCluster:
             invariant.on_start(self, node)
         self._carry_out(node, node.raft.start(self.now))
 
+    def _restart(self, node: SimNode, life: int) -> None:
+        if node.raft is None and node.life == life:
+            self.start(node.node_id)
+
     def crash(self, node_id: int) -> None:
         node = self.nodes[node_id]
         if node.raft is not None:
@@ -128,6 +133,11 @@ class SimCluster:
             self._effect(node, effect)
         self._check(node, effects)
         self._arm(node)
+        if self.random.random() < self.crash_chance:
+            # Right between two steps, and soon back: what was not made durable is forgotten while it still matters.
+            life = node.life
+            self.at(0, lambda: self.crash(node.node_id) if node.life == life else None)
+            self.at(1 + self.random.randrange(50), lambda: self._restart(node, life))
 
     def _check(self, node: SimNode, effects: list[Any]) -> None:
         for invariant in self.invariants:
@@ -314,6 +324,7 @@ class SimCluster:
             self.loss = self.random.choice([0.0, 0.05, 0.3])
             self.duplication = self.random.choice([0.0, 0.2])
             self.delay_max = self.random.choice([2, 20, 400])
+            self.crash_chance = self.random.choice([0.0, 0.005, 0.03])
         elif choice == 8:
             self.take_snapshot(self.nodes[self.random.choice(ids)])
         elif choice == 9:
@@ -325,6 +336,7 @@ class SimCluster:
 
     def heal(self) -> None:
         self.cut, self.loss, self.duplication, self.delay_max = set(), 0.0, 0.0, 5
+        self.crash_chance = 0.0
         for node_id in sorted(self.nodes):
             if self.nodes[node_id].raft is None:
                 self.start(node_id)

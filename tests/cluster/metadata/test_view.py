@@ -19,8 +19,8 @@ class Viewer:
 
 
 def test_a_hosted_topic_comes_with_its_settings_and_partitions() -> None:
-    harness = Harness(2)
-    topic_id = harness.made("t", assignments={0: [1, 2], 1: [2]}, configs={"retention.ms": "5"})
+    harness = Harness(3)
+    topic_id = harness.made("t", assignments={0: [1, 2], 1: [2, 3]}, configs={"retention.ms": "5"})
     view = Viewer(harness, 1).look()
     [topic] = view.topics
     assert (topic.topic_id, topic.name) == (topic_id, "t")

@@ -60,6 +60,7 @@ func produce(bootstrap, records, spec string) {
 	parts := strings.Split(spec, ":")
 	options := []kgo.Opt{
 		kgo.SeedBrokers(bootstrap), kgo.DefaultProduceTopic(parts[0]), kgo.ProducerBatchCompression(codec(parts[1])),
+		kgo.AllowAutoTopicCreation(),
 	}
 	switch parts[2] {
 	case "0":

@@ -7,6 +7,7 @@
 | committed_never_lost  | what was committed once stays, and every later leader holds it      | Raft fig. 3 Leader Completeness; AckedValueNotLost |
 | monotonic             | epochs never go back (across crashes), high watermarks never in a life | KRaft simulation test     |
 | vote_once             | no node votes twice in an epoch, across crashes                     | Raft 5.2                     |
+| durable_state         | what a node knows of epochs, votes and leaders is on its disk       | KIP-595; PROTOCOL K.42       |
 | majority_durable      | what a leader commits is on the disks of a majority of its voters   | Raft 5.3; PROTOCOL K.42      |
 """
 
@@ -28,10 +29,19 @@ class Invariant:
 
 def all_invariants() -> list[Invariant]:
     from tests.sim.invariants.committed_never_lost import CommittedNeverLost
+    from tests.sim.invariants.durable_state import DurableState
     from tests.sim.invariants.log_matching import LogMatching
     from tests.sim.invariants.majority_durable import MajorityDurable
     from tests.sim.invariants.monotonic import Monotonic
     from tests.sim.invariants.single_leader import SingleLeader
     from tests.sim.invariants.vote_once import VoteOnce
 
-    return [SingleLeader(), LogMatching(), CommittedNeverLost(), Monotonic(), VoteOnce(), MajorityDurable()]
+    return [
+        SingleLeader(),
+        LogMatching(),
+        CommittedNeverLost(),
+        Monotonic(),
+        VoteOnce(),
+        DurableState(),
+        MajorityDurable(),
+    ]

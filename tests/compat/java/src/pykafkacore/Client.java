@@ -78,6 +78,7 @@ public final class Client {
         properties.put("bootstrap.servers", bootstrap);
         properties.put("enable.auto.commit", "false");
         properties.put("auto.offset.reset", "earliest");
+        properties.put("fetch.max.wait.ms", "20");
         try (KafkaConsumer<byte[], byte[]> consumer =
                         new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
                 BufferedWriter writer = Files.newBufferedWriter(out.resolve(topic + ".tsv"))) {

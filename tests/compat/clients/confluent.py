@@ -1,0 +1,49 @@
+"""librdkafka through confluent-kafka."""
+
+from __future__ import annotations
+
+from clients.common import Record, main
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+
+def produce(bootstrap: str, records: list[Record], topic: str, codec: str, acks: str) -> None:
+    config = {"bootstrap.servers": bootstrap, "compression.type": codec}
+    if acks != "default":
+        config["acks"] = acks
+    failures: list[KafkaError] = []
+    producer = Producer(config)
+    for record in records:
+        producer.produce(
+            topic,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            timestamp=record.timestamp,
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+        )
+        producer.poll(0)
+    assert producer.flush(30) == 0
+    assert not failures, failures
+
+
+def consume(bootstrap: str, topic: str):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    left = {}
+    for index in partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, index), timeout=10)
+        if high > low:
+            left[index] = high
+    consumer.assign([TopicPartition(topic, index, 0) for index in left])
+    while left:
+        message = consumer.poll(10)
+        assert message is not None and not message.error(), message and message.error()
+        headers = message.headers() or []
+        yield message.partition(), message.offset(), Record(message.timestamp()[1], message.key(), message.value(), headers)
+        if message.offset() + 1 >= left.get(message.partition(), 0):
+            left.pop(message.partition(), None)
+    consumer.close()
+
+
+if __name__ == "__main__":
+    main(produce, consume)
