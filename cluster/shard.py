@@ -54,7 +54,7 @@ class CancelTimer:
 class Outcome:
     """What a decision came to.
 
-    records:  appended in one batch where `atomic`, else the runtime may spread them over several; then applied in order.
+    records:  appended in one batch where `atomic`, else the runtime may spread them over several; applied in order.
     response: released once the high watermark passes the last record (at once when there are no records and
               nothing that was decided on is still uncommitted).
     timers:   set or cancelled at once.

@@ -5,8 +5,8 @@
     committed(high watermark): parked responses up to it are released, in order
 
 INVARIANT: one request at a time, in the order of `submit`; what it decided is true for the next one.
-INVARIANT: a response is released only when all that it was decided on is below the high watermark, so that no answer can
-be undone by a change of leaders.
+INVARIANT: a response is released only when all that it was decided on is below the high watermark, so that no answer
+can be undone by a change of leaders.
 INVARIANT: nothing is rolled back. When an append fails or the leader epoch moves on, the shard is dropped, all that is
 parked fails, and the host loads a new shard from the log.
 The runtime is the only writer of its log within a leader epoch, so it knows each record's offset before it is written;

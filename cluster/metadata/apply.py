@@ -1,11 +1,11 @@
-"""Records into images: the only mutator of metadata. A working copy takes records one by one and notes what they change.
+"""Records into images: the only mutator of metadata. A working copy takes records one by one, noting changes.
 
     WorkingImage(image) -- apply(offset, record)... --> image(), take_delta()
 
 INVARIANT: the image is a function of the log: two nodes that applied the same records hold equal images.
 INVARIANT: records between Begin and EndTransaction show all at once or, after Abort, never.
 INVARIANT: a record that does not fit the image (a change to what is not there) raises InconsistentLog: stop the node.
-KAFKA: a PartitionChange raises partition_epoch by one, and leader_epoch too where it names a leader, be it the same one.
+KAFKA: a PartitionChange raises partition_epoch by one, and leader_epoch too where it names a leader, even the same.
 Sources: PROTOCOL E.6.
 """
 
@@ -245,7 +245,8 @@ class WorkingImage(ImageReads):
 
     def _set_partition(self, topic: TopicImage, index: int, partition: PartitionImage) -> None:
         topic_id = topic.topic_id
-        self.topics = self.topics.set(topic_id, TopicImage(topic_id, topic.name, topic.partitions.set(index, partition)))
+        partitions = topic.partitions.set(index, partition)
+        self.topics = self.topics.set(topic_id, TopicImage(topic_id, topic.name, partitions))
         changed = self._delta.partitions.get(topic_id)
         if changed is None:
             self._delta.partitions[topic_id] = {index}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.metadata import records as r
 from cluster.metadata.apply import WorkingImage
-from cluster.metadata.elections import change_of, plan_with_broker, plan_without_broker
+from cluster.metadata.elections import all_but, change_of, plan_with_broker, plan_without_broker
 from cluster.metadata.features import KRAFT_VERSION
 from cluster.metadata.image import METADATA_VERSION, BrokerImage
 from cluster.metadata.records import MetadataRecord, record
@@ -66,7 +66,7 @@ def _session_timer(broker_id: int, deadline: int) -> SetTimer:
     return SetTimer(Timer(SESSION, broker_id), deadline)
 
 
-# --- registration ------------------------------------------------------------------------------------------------------
+# --- registration ----------------------------------------------------------------------------------------------------
 
 
 def register_broker(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
@@ -157,7 +157,9 @@ def _registration_record(
         ],
         features=[
             message.BrokerFeature(
-                name=e.name, min_supported_version=e.min_supported_version, max_supported_version=e.max_supported_version
+                name=e.name,
+                min_supported_version=e.min_supported_version,
+                max_supported_version=e.max_supported_version,
             )
             for e in sorted(body.features, key=lambda each: each.name)
         ],
@@ -202,7 +204,9 @@ def register_controller(state: ControllerState, request: ControllerRequest, now:
         ],
         features=[
             entry.ControllerFeature(
-                name=e.name, min_supported_version=e.min_supported_version, max_supported_version=e.max_supported_version
+                name=e.name,
+                min_supported_version=e.min_supported_version,
+                max_supported_version=e.max_supported_version,
             )
             for e in body.features
         ],
@@ -224,7 +228,7 @@ def unregister_controller(state: ControllerState, request: ControllerRequest, no
     return Outcome([record(r.UNREGISTER_CONTROLLER, controller_id=controller_id)], message(error_message=None))
 
 
-# --- heartbeats ----------------------------------------------------------------------------------------------------------
+# --- heartbeats ------------------------------------------------------------------------------------------------------
 
 
 def heartbeat(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
@@ -311,7 +315,7 @@ def _lowest_active_offset(state: ControllerState, leaving_id: int, now: int) -> 
     return lowest
 
 
-# --- log directories -----------------------------------------------------------------------------------------------------
+# --- log directories -------------------------------------------------------------------------------------------------
 
 
 def _plan_directories(state: ControllerState, broker: BrokerImage, body: Any) -> list[MetadataRecord]:
@@ -326,7 +330,8 @@ def _plan_directories(state: ControllerState, broker: BrokerImage, body: Any) ->
             records.append(_change(state, broker, log_dirs=left))
         records.extend(_plan_without_directories(state, broker, set(lost)))
     cordoned = body.cordoned_log_dirs
-    if cordoned is not None and image.metadata_version >= r.MV_4_3_IV0 and tuple(cordoned) != (broker.cordoned_log_dirs or ()):
+    is_news = cordoned is not None and tuple(cordoned) != (broker.cordoned_log_dirs or ())
+    if is_news and image.metadata_version >= r.MV_4_3_IV0:
         records.append(_change(state, broker, cordoned_log_dirs=list(cordoned)))
     return records
 
@@ -340,10 +345,7 @@ def _plan_without_directories(state: ControllerState, broker: BrokerImage, lost:
             is_affected = partition.leader == broker.broker_id or broker.broker_id in partition.isr
             if is_affected and directory in lost and not without.has_directory_online(directory):
                 change = change_of(state, topic, index)
-                is_online = change.is_acceptable
-                change.is_acceptable = (
-                    lambda replica, is_online=is_online: replica != broker.broker_id and is_online(replica)  # type: ignore[misc]
-                )
+                change.is_acceptable = all_but(broker.broker_id, change.is_acceptable)
                 change.isr = tuple(each for each in partition.isr if each != broker.broker_id)
                 planned = change.plan()
                 if planned is not None:
@@ -400,7 +402,6 @@ def _assign(
     broker = state.image.brokers[broker_id]
     if not broker.has_directory_online(directory_id):
         # The replica has moved into a directory that has failed: it is as if the broker were away, for this partition.
-        is_online = change.is_acceptable
-        change.is_acceptable = lambda replica: replica != broker_id and is_online(replica)
+        change.is_acceptable = all_but(broker_id, change.is_acceptable)
         change.isr = tuple(each for each in partition.isr if each != broker_id)
     return Code.NONE, change.plan()

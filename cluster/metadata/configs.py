@@ -3,7 +3,7 @@
 INVARIANT: only what is valid as a whole is written, and only what changes.
 INVARIANT: every resource of a request is answered once; one given twice is refused.
 KAFKA: an invalid broker config is INVALID_REQUEST, of all others INVALID_CONFIG.
-KAFKA: with ELR a change of min.insync.replicas clears the ELR of the topics it holds for; single brokers may not have it.
+KAFKA: with ELR a change of min.insync.replicas clears the ELR of the topics it holds for; no broker has its own.
 Sources: KIP-133, KIP-339, KIP-966; PROTOCOL A.10, E.6.
 """
 
@@ -95,7 +95,7 @@ def check_resource(state: ControllerState, resource_type: int, name: str) -> Non
         raise ApiError(Code.INVALID_REQUEST, f"a {RESOURCE_NAMES[resource_type]} resource needs a name")
 
 
-# --- what the request asks for, as the whole of the resource's configs afterwards --------------------------------------
+# --- what the request asks for, as the whole of the resource's configs afterwards ------------------------------------
 
 
 def _replaced(state: ControllerState, key: tuple[int, str], entries: Any) -> dict[str, str]:
@@ -165,7 +165,7 @@ def _inherited(state: ControllerState, resource_type: int, definition: Definitio
     return definition.default or ""
 
 
-# --- from configs to records -------------------------------------------------------------------------------------------
+# --- from configs to records -----------------------------------------------------------------------------------------
 
 
 def _plan(state: ControllerState, key: tuple[int, str], after: dict[str, str]) -> list[MetadataRecord]:
@@ -201,9 +201,9 @@ def _validate(state: ControllerState, resource_type: int, name: str, configs: di
 
 def _check_min_in_sync_replicas(resource_type: int, name: str, value: str | None) -> None:
     if resource_type == r.RESOURCE_BROKER and name:
-        raise ApiError(Code.INVALID_CONFIG, f"with ELR {MIN_IN_SYNC_REPLICAS} is set for the cluster or a topic, not a broker")
+        raise ApiError(Code.INVALID_CONFIG, f"with ELR no broker has its own {MIN_IN_SYNC_REPLICAS}")
     if resource_type == r.RESOURCE_BROKER and value is None:
-        raise ApiError(Code.INVALID_CONFIG, f"with ELR the cluster's {MIN_IN_SYNC_REPLICAS} can be changed, not removed")
+        raise ApiError(Code.INVALID_CONFIG, f"with ELR the cluster's {MIN_IN_SYNC_REPLICAS} may change, not go away")
 
 
 def _ask_policy(state: ControllerState, resource_type: int, name: str, changed: dict[str, str | None]) -> None:

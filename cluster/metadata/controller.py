@@ -11,8 +11,8 @@
     producer_ids     AllocateProducerIds
     reassignment     ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments; leader balance
 
-INVARIANT: `handle` and `expire` decide on the state as of all records written so far, committed or not, and change nothing;
-the runtime releases a response only when all that it was decided on is committed.
+INVARIANT: `handle` and `expire` decide on the state as of all records written so far, committed or not, and change
+nothing; the runtime releases a response only when all that it was decided on is committed.
 Not here: who may ask (the handlers authorise first), and anything that touches bytes, clocks or sockets.
 """
 
@@ -160,7 +160,7 @@ class Controller:
         random: RandomSource,
         bootstrap: list[MetadataRecord] | None = None,
     ) -> None:
-        """`image` is where applying starts: of a snapshot, or empty. `bootstrap`: the first records of a new cluster."""
+        """`image` is where applying starts: of a snapshot, or empty. `bootstrap`: a new cluster's first records."""
         self.state = ControllerState(settings, policies, random, WorkingImage(image))
         self.state.next_offset = image.offset
         self._bootstrap = bootstrap

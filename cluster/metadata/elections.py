@@ -5,7 +5,7 @@ broker active, its directory online) and in the target ISR, or with ELR and an e
 both sets empty, the last known leader if acceptable (unclean); else, only where unclean election is allowed, the first
 acceptable replica. An unclean leader starts alone in the ISR and in recovery.
 
-INVARIANT: without ELR the ISR is never emptied; with ELR it may be, as the ELR keeps those that hold all committed data.
+INVARIANT: without ELR the ISR is never emptied; with ELR it may be, as the ELR keeps who holds all that is committed.
 INVARIANT: a record is written only for a change; every record raises the partition epoch.
 Sources: KIP-841, KIP-966; PROTOCOL F.6, F.7.
 """
@@ -180,6 +180,14 @@ class PartitionChange:
         return before.last_known_elr
 
 
+def all_but(broker_id: int, is_acceptable: Acceptable) -> Acceptable:
+    return lambda replica: replica != broker_id and is_acceptable(replica)
+
+
+def this_or(broker_id: int, is_acceptable: Acceptable) -> Acceptable:
+    return lambda replica: replica == broker_id or is_acceptable(replica)
+
+
 def allows_unclean_election(state: ControllerState, topic_name: str) -> bool:
     for resource in ((r.RESOURCE_TOPIC, topic_name), (r.RESOURCE_BROKER, "")):
         text = state.image.configs_of(*resource).get(UNCLEAN_ELECTION_CONFIG)
@@ -216,8 +224,7 @@ def plan_without_broker(state: ControllerState, broker_id: int, is_unclean: bool
     ):
         change = change_of(state, topic, index)
         change.isr = tuple(each for each in partition.isr if each != broker_id)
-        is_online = change.is_acceptable
-        change.is_acceptable = lambda replica, is_online=is_online: replica != broker_id and is_online(replica)  # type: ignore[misc]
+        change.is_acceptable = all_but(broker_id, change.is_acceptable)
         if is_unclean:
             change.unclean_brokers = (broker_id,)
         if allows_unclean_election(state, topic.name):
@@ -236,11 +243,8 @@ def plan_with_broker(state: ControllerState, broker_id: int) -> list[MetadataRec
         state.image, lambda each: not each.has_leader and broker_id in each.replicas
     ):
         change = change_of(state, topic, index)
-        is_online = change.is_acceptable
-        directory_is_online = broker.has_directory_online(partition.directory_of(broker_id))
-        change.is_acceptable = (
-            lambda replica, is_online=is_online, ok=directory_is_online: ok if replica == broker_id else is_online(replica)  # type: ignore[misc]
-        )
+        if broker.has_directory_online(partition.directory_of(broker_id)):
+            change.is_acceptable = this_or(broker_id, change.is_acceptable)
         if allows_unclean_election(state, topic.name):
             change.election = Election.UNCLEAN
         planned = change.plan()

@@ -153,7 +153,9 @@ class ImageReads:
     def is_replica_online(self, broker_id: int, partition: PartitionImage) -> bool:
         """Whether a broker is active and the directory of its replica is online."""
         broker = self.brokers.get(broker_id)
-        return broker is not None and broker.is_active and broker.has_directory_online(partition.directory_of(broker_id))
+        if broker is None or not broker.is_active:
+            return False
+        return broker.has_directory_online(partition.directory_of(broker_id))
 
     def min_in_sync_replicas(self, topic_name: str, default: int) -> int:
         """What holds for a topic: its own, else the cluster's dynamic config, else `default` (the static one)."""

@@ -106,13 +106,13 @@ def _check_epochs(before: PartitionImage, broker_id: int, data: Any) -> None:
 
 def _check_isr(before: PartitionImage, isr: tuple[int, ...], recovery_state: int) -> None:
     if not isr or len(set(isr)) != len(isr) or any(replica not in before.replicas for replica in isr):
-        raise ApiError(Code.INVALID_REQUEST, "the proposed ISR is empty, or names a broker twice or one without a replica")
+        raise ApiError(Code.INVALID_REQUEST, "the proposed ISR is empty, has a broker twice, or one without replica")
     if before.leader not in isr:
         raise ApiError(Code.INVALID_REQUEST, "the proposed ISR lacks the leader")
     if recovery_state not in (RECOVERED, RECOVERING):
         raise ApiError(Code.INVALID_REQUEST, "the leader recovery state is neither 0 nor 1")
     if recovery_state == RECOVERING and (len(isr) > 1 or before.leader_recovery_state == RECOVERED):
-        raise ApiError(Code.INVALID_REQUEST, "a leader that recovers is alone in the ISR, and does not begin to by itself")
+        raise ApiError(Code.INVALID_REQUEST, "a leader recovers alone in the ISR, after an unclean election")
 
 
 def _check_members(state: ControllerState, before: PartitionImage, members: list[tuple[int, int]]) -> None:

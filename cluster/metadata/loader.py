@@ -1,4 +1,4 @@
-"""The committed metadata log, read into images: what every node does, leader or not. Pure; the bytes come as an argument.
+"""The committed metadata log, read into images: what every node does, leader or not. Pure: bytes come as arguments.
 
     load(base_offset, leader_epoch, values) ... take_delta()  ->  what changed, for the view and other readers
     skip(end_offset, leader_epoch)                            ->  a control batch
@@ -35,9 +35,9 @@ class MetadataLoader:
         return self._working.image()
 
     def load(self, base_offset: int, leader_epoch: int, values: Iterable[bytes | memoryview]) -> None:
-        """The values of one committed batch. What was loaded before (a batch that spans a snapshot's end) is passed over."""
+        """The values of one committed batch. What was loaded before (by a snapshot) is passed over."""
         if base_offset > self._working.offset:
-            raise InconsistentLog(f"the metadata log goes on at {base_offset}, but was read up to {self._working.offset}")
+            raise InconsistentLog(f"the metadata log goes on at {base_offset}, but was read to {self._working.offset}")
         for position, value in enumerate(values):
             if base_offset + position >= self._working.offset:
                 self._working.apply(base_offset + position, unframe(value), leader_epoch)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREFERRED, UNCLEAN = 0, 1
 
 
-# --- leaders -------------------------------------------------------------------------------------------------------------
+# --- leaders ---------------------------------------------------------------------------------------------------------
 
 
 def elect_leaders(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
@@ -105,7 +105,7 @@ def plan_unclean(state: ControllerState) -> list[MetadataRecord]:
     return records
 
 
-# --- replicas ------------------------------------------------------------------------------------------------------------
+# --- replicas --------------------------------------------------------------------------------------------------------
 
 
 def alter_partition_reassignments(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:

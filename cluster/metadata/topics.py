@@ -41,7 +41,7 @@ def check_topic_name(name: str) -> None:
         raise ApiError(Code.INVALID_TOPIC_EXCEPTION, f"topic name {name!r}: only letters, digits, '.', '_' and '-'")
 
 
-# --- creation ------------------------------------------------------------------------------------------------------------
+# --- creation --------------------------------------------------------------------------------------------------------
 
 
 def create_topics(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
@@ -62,7 +62,8 @@ def create_topics(state: ControllerState, request: ControllerRequest, now: int) 
                 raise ApiError(Code.INVALID_REQUEST, "the topic is given more than once")
             if asked_count > PARTITIONS_PER_REQUEST_MAX:
                 raise ApiError(
-                    Code.POLICY_VIOLATION, f"{asked_count} partitions in one request; {PARTITIONS_PER_REQUEST_MAX} at most"
+                    Code.POLICY_VIOLATION,
+                    f"{asked_count} partitions in one request; {PARTITIONS_PER_REQUEST_MAX} at most",
                 )
             planned, result = _create(state, topic, taken)
             records.extend(planned)
@@ -131,7 +132,7 @@ def _check_new_name(state: ControllerState, name: str, taken: dict[str, str]) ->
     key = _collision_key(name)
     rival = taken.get(key)
     if rival is None and "_" in key:
-        rival = next((other for other in state.image.topic_ids if "_" in _collision_key(other) and _collision_key(other) == key), None)
+        rival = next((other for other in state.image.topic_ids if _collision_key(other) == key), None)
     if rival is not None:
         raise ApiError(Code.INVALID_TOPIC_EXCEPTION, f"topic {name} collides with {rival}: '.' and '_' count as one")
 
@@ -188,7 +189,7 @@ def check_replicas(state: ControllerState, index: int, replicas: tuple[int, ...]
 
 def _automatic_assignments(state: ControllerState, topic: Any) -> list[tuple[int, ...]]:
     if topic.num_partitions < -1 or topic.num_partitions == 0:
-        raise ApiError(Code.INVALID_PARTITIONS, f"{topic.num_partitions} partitions: give 1 or more, or -1 for the default")
+        raise ApiError(Code.INVALID_PARTITIONS, f"{topic.num_partitions} partitions: give 1 or more, or -1")
     if topic.replication_factor < -1 or topic.replication_factor == 0:
         raise ApiError(
             Code.INVALID_REPLICATION_FACTOR,
@@ -261,7 +262,7 @@ def default_directory(state: ControllerState, broker_id: int) -> Uuid:
     return usable[0] if len(usable) == 1 else DIRECTORY_UNASSIGNED
 
 
-# --- deletion ------------------------------------------------------------------------------------------------------------
+# --- deletion --------------------------------------------------------------------------------------------------------
 
 
 def delete_topics(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
@@ -315,7 +316,7 @@ def _topic_to_delete(
     return topic
 
 
-# --- more partitions -----------------------------------------------------------------------------------------------------
+# --- more partitions -------------------------------------------------------------------------------------------------
 
 
 def create_partitions(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
@@ -351,7 +352,7 @@ def _add_partitions(state: ControllerState, wanted: Any) -> list[MetadataRecord]
     if added == 0:
         raise ApiError(Code.INVALID_PARTITIONS, f"topic {wanted.name} has {before} partitions already")
     if added < 0:
-        raise ApiError(Code.INVALID_PARTITIONS, f"topic {wanted.name} has {before} partitions: they cannot become fewer")
+        raise ApiError(Code.INVALID_PARTITIONS, f"topic {wanted.name} has {before} partitions: they never become fewer")
     if added > PARTITIONS_PER_REQUEST_MAX:
         raise ApiError(Code.POLICY_VIOLATION, f"{added} partitions at once; {PARTITIONS_PER_REQUEST_MAX} at most")
     factor = len(topic.partitions[0].replicas)
@@ -366,4 +367,4 @@ def _add_partitions(state: ControllerState, wanted: Any) -> list[MetadataRecord]
             _checked_replicas(state, before + position, tuple(assignment.broker_ids), factor)
             for position, assignment in enumerate(wanted.assignments)
         ]
-    return [_new_partition(state, topic.topic_id, before + position, replicas) for position, replicas in enumerate(placed)]
+    return [_new_partition(state, topic.topic_id, index, replicas) for index, replicas in enumerate(placed, before)]

@@ -52,7 +52,7 @@ class BrokerEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class ViewDelta:
-    """What changed up to `metadata_offset` (exclusive). `brokers` is the whole set, or None where nothing of it changed."""
+    """What changed up to `metadata_offset` (exclusive). `brokers` is the whole set, or None where none changed."""
 
     metadata_offset: int
     topics: tuple[TopicView, ...] = ()

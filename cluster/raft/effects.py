@@ -86,7 +86,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class BecameLeader:
-    """The node leads `leader_epoch` from `epoch_start_offset` on. Decide nothing before Committed passes that offset."""
+    """The node leads `leader_epoch` from `epoch_start_offset` on. Decide nothing before Committed passes it."""
 
     leader_epoch: int
     epoch_start_offset: int
@@ -193,7 +193,7 @@ class SnapshotRefused:
 
 @dataclass(frozen=True, slots=True)
 class Resign:
-    """Graceful stop, or a controller that failed: give leadership away. Nothing happens on a node that leads nothing."""
+    """Graceful stop, or a controller that failed: give leadership away. Others take no notice."""
 
 
 Event = (

@@ -28,7 +28,7 @@ class LogFacts:
 
     @property
     def last_epoch(self) -> int:
-        """The leader epoch of the last record; of the snapshot that an empty log starts at; 0 where there is neither."""
+        """The leader epoch of the last record; of the snapshot that an empty log starts at; 0 without either."""
         return self.epochs[-1][0] if self.epochs else self.start_epoch
 
     def append(self, batch: Batch) -> None:

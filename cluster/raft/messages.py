@@ -1,7 +1,7 @@
 """What Raft nodes say to one another, free of API versions. Pure values.
 
 `wire.py` turns these into the protocol's messages and back; the simulator passes them as they are.
-Sources: KIP-595 (Vote, Begin/EndQuorumEpoch, Fetch), KIP-630 (FetchSnapshot), KIP-853 (voter changes), KIP-996 (pre-vote).
+Sources: KIP-595 (Vote, Begin/EndQuorumEpoch, Fetch), KIP-630 (FetchSnapshot), KIP-853 (voters), KIP-996 (pre-vote).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ ControlRecord = LeaderChange | KRaftVersion | Voters
 class Batch:
     """A batch as Raft needs to know it. `end_offset` is exclusive.
 
-    Either `records` (values that a leader appends; the driver makes a batch of them), or `control` (the same), or `raw`:
-    the bytes that came from a leader, appended as they are, with its control records read out into `control`.
+    Either `records` (values that a leader appends; the driver makes a batch of them), or `control` (the same), or
+    `raw`: the bytes that came from a leader, appended as they are, with its control records read out into `control`.
     """
 
     base_offset: int
@@ -186,7 +186,7 @@ class QuorumResponse:
 
 @dataclass(frozen=True, slots=True)
 class FetchResponse:
-    """A leader leaves a hole: `records_from` says where the driver reads up to `max_bytes`; `batches` is what arrives."""
+    """A leader leaves a hole: `records_from` says where the driver reads up to `max_bytes`; `batches` arrive."""
 
     error: int = 0
     leader_id: int = NO_NODE

@@ -17,10 +17,10 @@
                  Follower                            a leader in a higher epoch
 
 INVARIANT: the epoch never goes back, and a vote never changes within an epoch.
-INVARIANT: each change of (epoch, vote, leader) is an effect PersistQuorumState ahead of all messages that follow from it.
+INVARIANT: each change of (epoch, vote, leader) is an effect PersistQuorumState ahead of all messages that rest on it.
 INVARIANT: the high watermark never goes back.
-Sources: KIP-595, KIP-853, KIP-996; PROTOCOL E.3-E.5. Elections are in election.py, the log in replication.py, changes of
-the voter set in voter_changes.py; this file holds the state, the transitions and the routing.
+Sources: KIP-595, KIP-853, KIP-996; PROTOCOL E.3-E.5. Elections are in election.py, the log in replication.py, changes
+of the voter set in voter_changes.py; this file holds the state, the transitions and the routing.
 """
 
 from __future__ import annotations
@@ -211,7 +211,8 @@ class RaftNode:
         assert epoch >= self.epoch, f"epoch {self.epoch} to {epoch}"
         assert epoch > self.epoch or self.voted is None or voted == self.voted, "a vote changed within an epoch"
         previous_epoch = self.epoch
-        self.role, self.epoch, self.leader_id, self.leader_endpoint, self.voted = role, epoch, leader_id, endpoint, voted
+        self.role, self.epoch, self.voted = role, epoch, voted
+        self.leader_id, self.leader_endpoint = leader_id, endpoint
         self.persist()
         if isinstance(before, Leader):
             self.emit(fx.LostLeadership(previous_epoch))

@@ -1,8 +1,8 @@
 """The log's way through the quorum: the leader's answers to Fetch, the follower's loop, snapshots, the high watermark.
 
-INVARIANT: a voter asks for the next records only after what it has is durable, for its fetch offset is its vote on them.
-INVARIANT: the leader counts its own records only up to its flushed offset, and commits by counting only once a record of
-its own epoch is held by a majority (Raft 5.4.2); the LeaderChange at its epoch's start is that record.
+INVARIANT: a voter asks for the next records only after what it has is durable, for its fetch offset is its word for it.
+INVARIANT: the leader counts its own records only up to its flushed offset, and commits by counting only once a record
+of its own epoch is held by a majority (Raft 5.4.2); the LeaderChange at its epoch's start is that record.
 INVARIANT: nothing at or below the high watermark is truncated.
 Not here: the bytes. A leader's answer leaves a hole that the driver fills; a follower's effect carries what came.
 Sources: KIP-595, KIP-630, KIP-1166 (the high watermark in Fetch); PROTOCOL E.4.
@@ -215,7 +215,7 @@ def on_fetch_request(node: RaftNode, request: msg.FetchRequest, ticket: int, now
         request.replica,
         request.fetch_offset,
         request.high_watermark,
-        request.max_bytes,
+        max(0, request.max_bytes),
         now + max(0, request.max_wait_ms),
     )
     role.parked.append(parked)
@@ -251,6 +251,20 @@ def _fetch_response(node: RaftNode, error: int = 0, **news: object) -> msg.Fetch
         node.log.start_offset,
         **news,  # type: ignore[arg-type]
     )
+
+
+def describe_replicas(node: RaftNode, now: int) -> tuple[list[Progress], list[Progress]]:
+    """(voters, observers) as this leader knows them, itself among the voters; times are -1 where nothing is known."""
+    role = node.role
+    if not isinstance(role, Leader):
+        return [], []
+    own = Progress(node.key, node.log.end_offset, now, now)
+    voters = [
+        own if voter.key.node_id == node.key.node_id else progress_of(node, role, voter.key)
+        for voter in node.voters.voters
+    ]
+    observers = [progress for key, progress in sorted(role.progress.items()) if node.voters.match(key) is None]
+    return voters, observers
 
 
 def _answer_parked(node: RaftNode, role: Leader, now: int) -> None:

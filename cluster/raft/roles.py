@@ -72,7 +72,7 @@ class ParkedFetch:
 
 @dataclass(slots=True)
 class VoterChange:
-    """A change of the voter set on its way. Stages: probe (ask the range), catch_up, commit (Voters record appended)."""
+    """A change of the voter set on its way. Stages: probe (ask the range), catch_up, commit (it is in the log)."""
 
     ticket: int
     kind: str

@@ -66,7 +66,8 @@ def build_snapshot(
         yield encode_records(offset, epoch, pending, timestamp_ms, False, crc)
         offset += len(pending)
     footer = lr.SNAPSHOT_FOOTER_RECORD.encode(lr.SNAPSHOT_FOOTER_RECORD(version=0), 0)
-    yield encode_records(offset, epoch, [(lr.encode_control_key(lr.CONTROL_SNAPSHOT_FOOTER), footer)], timestamp_ms, True, crc)
+    last = [(lr.encode_control_key(lr.CONTROL_SNAPSHOT_FOOTER), footer)]
+    yield encode_records(offset, epoch, last, timestamp_ms, True, crc)
 
 
 @dataclass(frozen=True, slots=True)

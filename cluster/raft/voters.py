@@ -2,7 +2,7 @@
 
 INVARIANT: a Voters or KRaftVersion record takes effect when it is appended, not when it is committed, and is undone by
 truncation; so the history keeps every value with the offset that brought it.
-INVARIANT: one change at a time: none is proposed before the one before it, and the leader's own epoch start, are committed.
+INVARIANT: one change at a time: none is proposed before the one before it, and the leader's epoch start, are committed.
 Under kraft.version 0 the set is static, directories are unknown and a voter is its node id.
 Not here: the steps of a change in flight (voter_changes.py).
 """
@@ -63,8 +63,8 @@ def endpoint_of(voter: Voter, listener: str) -> Endpoint | None:
 class VoterHistory:
     """Voter sets and kraft.version levels by the offset that brought them.
 
-    What configuration or the bootstrap snapshot says stands at offset -1; what a later snapshot says stands at the offset
-    just below its end.
+    What configuration or the bootstrap snapshot says stands at offset -1; what a later snapshot says stands at the
+    offset just below its end.
     """
 
     __slots__ = ("_sets", "_versions")

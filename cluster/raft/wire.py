@@ -1,12 +1,13 @@
-"""Raft's messages as the protocol's, and back: one pair of functions per API. Pure; the only file here that knows versions.
+"""Raft's messages as the protocol's, and back: one pair of functions per API. Pure; only this file here knows versions.
 
-    request_from(api_key, version, body)            a request that came in, as the node takes it
-    response_to(api_key, version, request, answer)  the node's answer, as the protocol says it
-    request_to(request, node)                       (api_key, body) of a request that the node sends
-    response_from(api_key, body)                    an answer that came in, as the node takes it
+    request_from(api_key, api_version, body)    a request that came in, as the node takes it
+    response_to(api_key, api_version, answer)   the node's answer, as the protocol says it; Fetch and FetchSnapshot have
+                                                functions of their own, which take what the driver read
+    request_to(request, api_version)            (api key, body) of a request that the node sends
+    response_from(api_key, body)                an answer that came in, as the node takes it
 
-INVARIANT: every request names exactly the metadata partition; anything else is answered INVALID_REQUEST by `request_from`
-raising ApiError. Sources: PROTOCOL E.1, E.2; KIP-595, KIP-853.
+INVARIANT: every request names exactly the metadata partition; anything else is answered INVALID_REQUEST: `request_from`
+raises ApiError. Sources: PROTOCOL E.1, E.2; KIP-595, KIP-853.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def request_from(api_key: int, api_version: int, body: Any) -> Any:
             _endpoints(body.leader_endpoints),
         )
     if api_key == END:
-        candidates = tuple(ReplicaKey(each.candidate_id, each.candidate_directory_id) for each in partition.preferred_candidates)
+        candidates = tuple(
+            ReplicaKey(each.candidate_id, each.candidate_directory_id) for each in partition.preferred_candidates
+        )
         if api_version == 0:
             candidates = tuple(ReplicaKey(each) for each in partition.preferred_successors)
         return msg.EndQuorumEpochRequest(
@@ -123,7 +126,7 @@ def error_response(api_key: int, error: Code, message: str = "") -> Any:
 
 
 def response_to(api_key: int, api_version: int, answer: Any) -> Any:
-    """The node's answer as a protocol message. Fetch and FetchSnapshot: see `fetch_response_to`, `snapshot_response_to`."""
+    """The node's answer as a protocol message. Fetch and FetchSnapshot: see their own functions."""
     response = api(api_key).response
     if api_key in (ADD_VOTER, REMOVE_VOTER):
         return response(error_code=int(answer.error), error_message=answer.message or None)
@@ -203,7 +206,7 @@ def snapshot_response_to(api_version: int, answer: msg.FetchSnapshotResponse) ->
     )
 
 
-# --- what the node sends -----------------------------------------------------------------------------------------------
+# --- what the node sends ---------------------------------------------------------------------------------------------
 
 
 def request_to(request: Any, api_version: int) -> tuple[int, Any]:
@@ -211,6 +214,10 @@ def request_to(request: Any, api_version: int) -> tuple[int, Any]:
     api_key = API_KEY_OF[type(request)]
     message = api(api_key).request
     return api_key, _REQUEST_TO[api_key](request, message, api_version)
+
+
+def _leader_endpoints(message: Any, request: Any) -> list[Any]:
+    return [message.LeaderEndpoint(name=e.name, host=e.host, port=e.port) for e in request.leader_endpoints]
 
 
 def _vote(request: msg.VoteRequest, message: Any, api_version: int) -> Any:
@@ -239,7 +246,7 @@ def _begin(request: msg.BeginQuorumEpochRequest, message: Any, api_version: int)
         cluster_id=request.cluster_id,
         voter_id=request.to.node_id,
         topics=[message.TopicData(topic_name=METADATA_TOPIC, partitions=[partition])],
-        leader_endpoints=[message.LeaderEndpoint(name=e.name, host=e.host, port=e.port) for e in request.leader_endpoints],
+        leader_endpoints=_leader_endpoints(message, request),
     )
 
 
@@ -256,7 +263,7 @@ def _end(request: msg.EndQuorumEpochRequest, message: Any, api_version: int) -> 
     return message(
         cluster_id=request.cluster_id,
         topics=[message.TopicData(topic_name=METADATA_TOPIC, partitions=[partition])],
-        leader_endpoints=[message.LeaderEndpoint(name=e.name, host=e.host, port=e.port) for e in request.leader_endpoints],
+        leader_endpoints=_leader_endpoints(message, request),
     )
 
 
@@ -367,7 +374,14 @@ def response_from(api_key: int, body: Any, crc: Crc | None = crc32c) -> Any:
         snapshot_id = SnapshotId(partition.snapshot_id.end_offset, partition.snapshot_id.epoch)
         data = bytes(partition.unaligned_records or b"")
         return msg.FetchSnapshotResponse(
-            error, leader.leader_id, leader.leader_epoch, endpoint, snapshot_id, partition.position, 0, partition.size, data
+            error,
+            leader.leader_id,
+            leader.leader_epoch,
+            endpoint,
+            snapshot_id,
+            partition.position,
+            size=partition.size,
+            data=data,
         )
     diverging, snapshot = partition.diverging_epoch, partition.snapshot_id
     has_diverged = diverging.epoch >= 0 or diverging.end_offset >= 0

@@ -36,7 +36,7 @@ class Script:
         self.now = 0
         self.cuts: set[frozenset[int]] = set()
         self.queue: list[tuple[Any, ...]] = []
-        self.tickets: dict[int, tuple[int, int]] = {}
+        self.tickets: dict[int, tuple[int, int, Any]] = {}
         self.lines: list[str] = []
         self._ticket = 0
 
@@ -150,10 +150,12 @@ class Script:
             self.queue.append(("receive", target, node_id, send))
 
     def _replied(self, node_id: int, reply: fx.Reply) -> None:
-        sender, request_id = self.tickets.pop(reply.ticket)
+        sender, request_id, request = self.tickets.pop(reply.ticket)
         response = reply.response
         if isinstance(response, msg.QuorumResponse):
-            verdict = "granted" if response.vote_granted else f"error {response.error}" if response.error else "ok"
+            verdict = f"error {response.error}" if response.error else "ok"
+            if isinstance(request, msg.VoteRequest) and not response.error:
+                verdict = "granted" if response.vote_granted else "refused"
             self.lines.append(f"{node_id} => {sender} {verdict}")
         elif isinstance(response, msg.FetchResponse):
             if response.records_from is not None:
@@ -172,7 +174,7 @@ class Script:
 
     def _receive(self, node_id: int, sender: int, send: fx.Send) -> None:
         self._ticket += 1
-        self.tickets[self._ticket] = (sender, send.request_id)
+        self.tickets[self._ticket] = (sender, send.request_id, send.request)
         self._step(node_id, fx.Received(self._ticket, send.request))
 
     def _answer(self, node_id: int, request_id: int, response: Any) -> None:

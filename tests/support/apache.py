@@ -56,19 +56,19 @@ def java(main_class: str, *args: str, heap: str = "256m") -> list[str]:
     """The command line of a Java program: the tools are of 4.3.1 (the newest published whole), all else of 4.4.0."""
     directory = TOOLS_DIR if main_class in TOOLS.values() and main_class != "kafka.tools.StorageTool" else JAVA_DIR
     return [
-        "java", f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-Xshare:auto", f"-Dlog4j2.configurationFile={log_config()}",
+        "java", f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-Xshare:auto", f"-Dlog4j.configuration=file:{log_config()}",
         "-cp", jars(directory), main_class, *args,
     ]  # fmt: skip
 
 
 def log_config() -> Path:
-    path = TARGET / "log4j2.properties"
+    path = TARGET / "log4j.properties"
     if not path.exists():
         TARGET.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            "rootLogger.level=WARN\nrootLogger.appenderRef.s.ref=S\nappender.s.type=Console\nappender.s.name=S\n"
-            "appender.s.target=SYSTEM_ERR\nappender.s.layout.type=PatternLayout\n"
-            "appender.s.layout.pattern=%d %p %c %m%n\n"
+            "log4j.rootLogger=WARN,S\nlog4j.appender.S=org.apache.log4j.ConsoleAppender\n"
+            "log4j.appender.S.Target=System.err\nlog4j.appender.S.layout=org.apache.log4j.PatternLayout\n"
+            "log4j.appender.S.layout.ConversionPattern=%d %p %c %m%n\n"
         )
     return path
 

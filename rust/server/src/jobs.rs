@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::{ErrorCode, Uuid};
 
@@ -97,7 +97,7 @@ pub struct JobThread {
 }
 
 impl JobThread {
-    /// `idle` runs every `idle_period` when there is nothing else to do.
+    /// `idle` runs between jobs, every `idle_period`.
     pub fn start(
         name: &str,
         upcalls: Arc<UpcallQueue>,
@@ -106,11 +106,17 @@ impl JobThread {
     ) -> std::io::Result<JobThread> {
         let (sender, receiver): (Sender<Job>, Receiver<Job>) = channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut next_idle = Instant::now() + idle_period;
             loop {
-                match receiver.recv_timeout(idle_period) {
+                match receiver.recv_timeout(next_idle.saturating_duration_since(Instant::now())) {
                     Ok(job) => upcalls.push_completed(job.ticket, (job.work)()),
-                    Err(RecvTimeoutError::Timeout) => idle(),
+                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
+                }
+                // However many jobs there are, the regular work gets its turn.
+                if Instant::now() >= next_idle {
+                    idle();
+                    next_idle = Instant::now() + idle_period;
                 }
             }
         })?;

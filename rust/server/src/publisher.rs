@@ -5,7 +5,7 @@
 //! INVARIANT: work is proportional to what changed: one entry for an ISR change, whatever the number of partitions.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -249,10 +249,8 @@ impl Publisher {
                 self.upcalls.notice(Level::Error, format!("{}: {error}", dir.path().display()));
             }
         }
-    }
-
-    pub fn dir_paths(&self) -> impl Iterator<Item = &Path> {
-        self.dirs.iter().map(LogDir::path)
+        // The locks go with them: another broker may have the directories now.
+        self.dirs.clear();
     }
 }
 

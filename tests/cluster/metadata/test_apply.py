@@ -88,7 +88,7 @@ def test_an_aborted_transaction_never_was() -> None:
         [record(r.BROKER_REGISTRATION_CHANGE, 1, broker_id=1, broker_epoch=2, fenced=1)],
         [record(r.REMOVE_ACCESS_CONTROL_ENTRY, id=TOPIC_ID)],
         [record(r.CLEAR_ELR, topic_name="t")],
-        [record(r.PRODUCER_IDS, broker_id=1, next_producer_id=5), record(r.PRODUCER_IDS, broker_id=1, next_producer_id=4)],
+        [record(r.PRODUCER_IDS, broker_id=1, next_producer_id=each) for each in (5, 4)],
     ],
 )
 def test_what_cannot_follow_from_the_log_is_an_error(written: list[MetadataRecord]) -> None:

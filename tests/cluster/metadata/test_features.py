@@ -46,8 +46,8 @@ def test_a_member_that_cannot_follow_blocks() -> None:
     harness = Harness(0, levels={**DEFAULT_LEVELS, "metadata.version": 31})
     message = api("BrokerRegistration").request
     features = [
-        message.Feature(name=name, min_supported_version=low, max_supported_version=31 if name == "metadata.version" else high)
-        for name, (low, high) in SUPPORTED.items()
+        message.Feature(name=name, min_supported_version=low, max_supported_version=high)
+        for name, (low, high) in {**SUPPORTED, "metadata.version": (7, 31)}.items()
     ]
     harness.register(1, features=features)
     assert update(harness, ("metadata.version", 33, UPGRADE)).error_code == Code.INVALID_UPDATE_VERSION

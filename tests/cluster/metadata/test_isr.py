@@ -92,7 +92,8 @@ def test_an_unknown_topic_is_told_by_its_id() -> None:
 
 def test_a_stale_broker_epoch_fails_the_whole_request() -> None:
     harness = harness_with_topic()
-    assert harness.ask("AlterPartition", 3, broker_id=1, broker_epoch=0, topics=[]).error_code == Code.STALE_BROKER_EPOCH
+    answer = harness.ask("AlterPartition", 3, broker_id=1, broker_epoch=0, topics=[])
+    assert answer.error_code == Code.STALE_BROKER_EPOCH
 
 
 def test_who_leaves_below_the_minimum_stays_eligible() -> None:

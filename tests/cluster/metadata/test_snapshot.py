@@ -27,7 +27,7 @@ def full_image() -> MetadataImage:
     quota = r.message_of(r.CLIENT_QUOTA)
     more = [
         record(r.ACCESS_CONTROL_ENTRY, id=b"a" * 16, **ACL),
-        record(r.USER_SCRAM_CREDENTIAL, name="a", mechanism=1, salt=b"s", stored_key=b"k", server_key=b"v", iterations=4096),
+        record(r.USER_SCRAM_CREDENTIAL, name="a", mechanism=1, salt=b"s", stored_key=b"k", server_key=b"v"),
         record(r.DELEGATION_TOKEN, owner="User:a", requester="User:a", token_id="x"),
         record(
             r.CLIENT_QUOTA,

@@ -10,6 +10,7 @@ from cluster.raft import messages as msg
 from cluster.raft.log_facts import LogFacts
 from cluster.raft.messages import Batch, Endpoint, LeaderChange, ReplicaKey, Voter
 from cluster.raft.node import FatalInconsistency, RaftConfig, RaftNode
+from cluster.raft.replication import describe_replicas
 from cluster.raft.roles import Candidate, Follower, Leader, Prospective, Resigned, Unattached
 from cluster.raft.state import QuorumState
 from cluster.raft.voters import VoterHistory, VoterSet
@@ -98,7 +99,7 @@ def fetch(node: RaftNode, follower: int, offset: int, epoch: int, now: int, **fi
     return node.step(fx.Received(follower, request), now)
 
 
-# --- a quorum of one ---------------------------------------------------------------------------------------------------
+# --- a quorum of one -------------------------------------------------------------------------------------------------
 
 
 def test_a_quorum_of_one_leads_within_its_first_step() -> None:
@@ -150,7 +151,7 @@ def test_a_proposal_for_another_epoch_or_place_is_refused(epoch: int, base_offse
     assert [type(each) for each in effects] == [fx.ProposalRefused]
 
 
-# --- elections ---------------------------------------------------------------------------------------------------------
+# --- elections -------------------------------------------------------------------------------------------------------
 
 
 def test_an_election_asks_first_then_votes_for_itself_then_leads() -> None:
@@ -291,7 +292,7 @@ def test_later_ones_wait_in_turn(candidates: tuple[int, ...], wait_ms: int) -> N
     assert isinstance(node.role, Follower) and node.role.fetch_deadline == 5 + wait_ms
 
 
-# --- the leader --------------------------------------------------------------------------------------------------------
+# --- the leader ------------------------------------------------------------------------------------------------------
 
 
 def test_records_are_committed_by_a_majority_that_has_flushed() -> None:
@@ -341,7 +342,11 @@ def test_a_new_high_watermark_is_news_to_those_who_sent_theirs() -> None:
 
 @pytest.mark.parametrize(
     ("epoch", "cluster_id", "code"),
-    [(0, CLUSTER, Code.FENCED_LEADER_EPOCH), (9, CLUSTER, Code.UNKNOWN_LEADER_EPOCH), (1, "x", Code.INCONSISTENT_CLUSTER_ID)],
+    [
+        (0, CLUSTER, Code.FENCED_LEADER_EPOCH),
+        (9, CLUSTER, Code.UNKNOWN_LEADER_EPOCH),
+        (1, "x", Code.INCONSISTENT_CLUSTER_ID),
+    ],
 )
 def test_a_fetch_of_another_epoch_is_refused_and_told_the_leader(epoch: int, cluster_id: str, code: Code) -> None:
     node, _, now = leader()
@@ -401,7 +406,7 @@ def test_a_replica_that_lacks_the_start_of_the_log_is_sent_to_the_snapshot() -> 
     assert (response.error, response.snapshot_id, response.max_bytes) == (0, msg.SnapshotId(4, 1), 100)
 
 
-# --- the follower ------------------------------------------------------------------------------------------------------
+# --- the follower ----------------------------------------------------------------------------------------------------
 
 
 def first_fetch(node: RaftNode) -> int:
@@ -530,3 +535,19 @@ def test_a_request_that_is_none_of_rafts_is_a_bug() -> None:
     node.start(0)
     with pytest.raises(TypeError):
         node.step(fx.Received(1, object()), 0)
+
+
+def test_a_leader_describes_voters_and_observers() -> None:
+    node, _, now = leader()
+    end = node.log.end_offset
+    fetch(node, 2, end, 1, now + 5)
+    fetch(node, 9, 0, 0, now + 6)
+    voters_, observers = describe_replicas(node, now + 7)
+    assert [(each.key, each.fetch_offset, each.last_fetch_ms) for each in voters_] == [
+        (key(1), end, now + 7), (key(2), end, now + 5), (key(3), -1, -1)
+    ]  # fmt: skip
+    assert [(each.key, each.last_caught_up_ms) for each in observers] == [(key(9), -1)]
+
+
+def test_who_leads_nothing_describes_nobody() -> None:
+    assert describe_replicas(following(), 0) == ([], [])

@@ -1,14 +1,16 @@
 """One property per file, checked after every step.
 
-| file                  | property                                                            | source                       |
-|-----------------------|---------------------------------------------------------------------|------------------------------|
-| single_leader         | at most one leader in an epoch, for ever                            | Raft fig. 3 Election Safety; NeverTwoLeadersInSameEpoch |
-| log_matching          | equal (offset, epoch) means equal records and an equal past         | Raft fig. 3 Log Matching; MetadataLogMatching |
-| committed_never_lost  | what was committed once stays, and every later leader holds it      | Raft fig. 3 Leader Completeness; AckedValueNotLost |
-| monotonic             | epochs never go back (across crashes), high watermarks never in a life | KRaft simulation test     |
-| vote_once             | no node votes twice in an epoch, across crashes                     | Raft 5.2                     |
-| durable_state         | what a node knows of epochs, votes and leaders is on its disk       | KIP-595; PROTOCOL K.42       |
-| majority_durable      | what a leader commits is on the disks of a majority of its voters   | Raft 5.3; PROTOCOL K.42      |
+| file                 | property                                                               | source               |
+|----------------------|------------------------------------------------------------------------|----------------------|
+| single_leader        | at most one leader in an epoch, for ever                               | Raft fig. 3          |
+| log_matching         | equal (offset, epoch) means equal records and an equal past            | Raft fig. 3          |
+| committed_never_lost | what was committed once stays, and every later leader holds it         | Raft fig. 3          |
+| monotonic            | epochs never go back (across crashes), high watermarks never in a life | KRaft's simulation   |
+| vote_once            | no node votes twice in an epoch, across crashes                        | Raft 5.2             |
+| durable_state        | what a node knows of epochs, votes and leaders is on its disk          | KIP-595              |
+| majority_durable     | what a leader commits is on the disks of a majority of its voters      | Raft 5.3             |
+
+In the TLA+ models of KRaft these are NeverTwoLeadersInSameEpoch, MetadataLogMatching and AckedValueNotLost.
 """
 
 from __future__ import annotations

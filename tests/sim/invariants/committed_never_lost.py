@@ -1,4 +1,5 @@
-"""Leader Completeness and State Machine Safety: a committed record is the same on all nodes, and all later leaders hold it."""
+"""Leader Completeness and State Machine Safety: a committed record is the same on all nodes, and all later leaders
+hold it."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class CommittedNeverLost(Invariant):
         for index in range(start, len(node.values)):
             if index == len(self.values):
                 self.values.append(node.values[index])
-            assert self.values[index] == node.values[index], f"value {index}: {self.values[index]}, {node.values[index]}"
+            known, applied = self.values[index], node.values[index]
+            assert known == applied, f"value {index} was {known} and is {applied}"
         self.applied_count[node.node_id] = len(node.values)
         if any(isinstance(effect, fx.Committed) for effect in effects):
             for batch in node.disk.batches:

@@ -1,0 +1,170 @@
+"""Apache Kafka reads our directory, and we read what it left: topics, configs, records, offsets, there and back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pykafkacore.testing import Broker
+from tests.support import apache
+from tests.support.apache import ApacheKafka, run_tool
+
+pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
+
+TOPICS = {
+    "plain": {"config": {}, "partitions": 3},
+    "compacted": {"config": {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.9"}, "partitions": 1},
+    "small-segments": {"config": {"segment.bytes": "1048576", "compression.type": "lz4"}, "partitions": 2},
+}
+
+
+def admin(bootstrap: str):
+    from confluent_kafka.admin import AdminClient
+
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def create_topics(bootstrap: str) -> None:
+    from confluent_kafka.admin import NewTopic
+
+    new = [NewTopic(name, spec["partitions"], 1, config=spec["config"]) for name, spec in TOPICS.items()]
+    client = admin(bootstrap)
+    for future in client.create_topics(new).values():
+        future.result(30)
+
+
+def produce(bootstrap: str, start: int, count: int, **config: object) -> None:
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, **config})
+    for topic in TOPICS:
+        for number in range(start, start + count):
+            value = f"{topic}:{number}:".encode() + Random(number).randbytes(400)
+            producer.produce(topic, key=str(number % 97), value=value, headers=[("n", str(number).encode())])
+            producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def read_all(bootstrap: str) -> dict[tuple[str, int], list[tuple]]:
+    from confluent_kafka import Consumer, TopicPartition
+
+    config = {"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False, "check.crcs": True}
+    consumer = Consumer({**config, "enable.partition.eof": True})
+    places = [TopicPartition(topic, p, 0) for topic, spec in TOPICS.items() for p in range(spec["partitions"])]
+    found: dict[tuple[str, int], list[tuple]] = {(place.topic, place.partition): [] for place in places}
+    consumer.assign(places)
+    open_places = set(found)
+    while open_places:
+        message = consumer.poll(20)
+        assert message is not None, f"nothing more comes; still open: {open_places}"
+        key = (message.topic(), message.partition())
+        if message.error():
+            assert message.error().name() == "_PARTITION_EOF", message.error()
+            open_places.discard(key)
+            continue
+        row = (message.offset(), message.timestamp(), message.key(), message.value(), message.headers())
+        found[key].append(row)
+    consumer.close()
+    return found
+
+
+def configs_of(bootstrap: str) -> dict[str, dict[str, str]]:
+    from confluent_kafka.admin import ConfigResource
+
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in TOPICS]
+    client = admin(bootstrap)
+    described = client.describe_configs(resources)
+    return {
+        resource.name: {name: entry.value for name, entry in future.result(30).items() if entry.source == 1}
+        for resource, future in described.items()
+    }
+
+
+def dump(files: list[Path], *flags: str) -> str:
+    return run_tool("kafka-dump-log", *flags, "--files", ",".join(str(each) for each in files))
+
+
+def check_with_dump_log(data: Path) -> None:
+    partitions = [each for each in data.iterdir() if each.is_dir() and not each.name.startswith("__")]
+    logs = [file for each in partitions for file in sorted(each.glob("*.log"))]
+    assert len(logs) > 6, "small segments should have rolled"
+    told = dump(logs, "--deep-iteration")
+    assert "isvalid: false" not in told
+    assert "invalid" not in told.lower().replace("isvalid", "")
+    indexes = [file for each in partitions for file in [*each.glob("*.index"), *each.glob("*.timeindex")]]
+    assert dump(indexes, "--index-sanity-check").count("passed sanity check") == len(indexes)
+    told = dump(indexes)
+    for fault in ("Mismatches", "mismatch", "Found timestamp", "out of order", "Index mismatch"):
+        assert fault not in told, told
+    snapshots = [file for each in partitions for file in each.glob("*.snapshot")]
+    assert "corrupt" not in dump(snapshots).lower()
+    metadata = data / "__cluster_metadata-0"
+    told = dump([*metadata.glob("*.log"), *metadata.glob("*.checkpoint")], "--cluster-metadata-decoder")
+    assert "isvalid: false" not in told
+    assert "Could not deserialize" not in told
+    assert "TOPIC_RECORD" in told
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    yield tmp_path
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_apache_starts_on_our_directory_and_we_start_on_what_it_left(directory: Path) -> None:
+    port, controller_port = apache.free_port(), apache.free_port()
+    ours = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
+        "offsets.topic.num.partitions": "2",
+    }
+    with Broker(ours, data=directory) as broker:
+        create_topics(broker.bootstrap_servers)
+        produce(broker.bootstrap_servers, 0, 8000, **{"enable.idempotence": True})
+        produce(broker.bootstrap_servers, 8000, 2000, **{"compression.type": "zstd"})
+        before = read_all(broker.bootstrap_servers)
+        configs = configs_of(broker.bootstrap_servers)
+    assert sum(map(len, before.values())) == 30_000
+    check_with_dump_log(directory / "kafka")
+
+    theirs = ApacheKafka(directory / "apache", port=port, controller_port=controller_port, log_dirs=str(directory / "kafka"))
+    with theirs:
+        assert read_all(theirs.bootstrap) == before
+        assert configs_of(theirs.bootstrap) == configs
+        produce(theirs.bootstrap, 10_000, 3000, **{"enable.idempotence": True})
+        between = read_all(theirs.bootstrap)
+        run_tool("kafka-configs", "--bootstrap-server", theirs.bootstrap, "--alter", "--entity-type", "topics",
+                 "--entity-name", "plain", "--add-config", "retention.ms=777777777")  # fmt: skip
+
+    with Broker(ours, data=directory) as broker:
+        assert read_all(broker.bootstrap_servers) == between
+        assert configs_of(broker.bootstrap_servers)["plain"] == {**configs["plain"], "retention.ms": "777777777"}
+        produce(broker.bootstrap_servers, 13_000, 1000, **{"enable.idempotence": True})
+        after = read_all(broker.bootstrap_servers)
+    assert {key: rows[: len(between[key])] for key, rows in after.items()} == between
+    assert sum(map(len, after.values())) == 42_000
+    check_with_dump_log(directory / "kafka")
+
+
+def test_we_start_on_a_directory_that_apache_formatted_and_filled(directory: Path) -> None:
+    theirs = ApacheKafka(directory / "apache", log_dirs=str(directory / "kafka"))
+    theirs.format()
+    with theirs:
+        create_topics(theirs.bootstrap)
+        produce(theirs.bootstrap, 0, 5000, **{"enable.idempotence": True})
+        before, configs = read_all(theirs.bootstrap), configs_of(theirs.bootstrap)
+    ours = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{theirs.port},CONTROLLER://127.0.0.1:{theirs.controller_port}",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{theirs.controller_port}",
+    }
+    with Broker(ours, data=directory) as broker:
+        assert read_all(broker.bootstrap_servers) == before
+        assert configs_of(broker.bootstrap_servers) == configs
+        produce(broker.bootstrap_servers, 5000, 1000, **{"enable.idempotence": True})
+        after = read_all(broker.bootstrap_servers)
+    check_with_dump_log(directory / "kafka")
+    with theirs:
+        assert read_all(theirs.bootstrap) == after
