@@ -22,6 +22,7 @@ $(VENV)/.deps: pyproject.toml | $(BIN)/python
 
 $(STAMP): $(VENV)/.deps $(shell find rust Cargo.toml Cargo.lock pyproject.toml -name '*.rs' -o -name '*.toml' -o -name 'Cargo.lock')
 	. $(BIN)/activate && maturin develop --release --quiet
+	$(BIN)/python -m compileall -q cluster pykafkacore
 	touch $@
 
 setup: $(STAMP) ## make .venv with the extension built and everything installed
