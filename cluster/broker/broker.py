@@ -30,6 +30,7 @@ from cluster.handlers.context import Call
 from cluster.handlers.dispatch import offered
 from cluster.metadata.apply import ImageDelta
 from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
+from cluster.metadata.features import KRAFT_VERSION
 from cluster.metadata.image import EMPTY_IMAGE, MetadataImage
 from cluster.metadata.view import Projector
 from cluster.plane.native import NativePlane
@@ -208,6 +209,10 @@ class Broker:
     @property
     def controller(self) -> Broker:
         return self
+
+    @property
+    def finalized_features(self) -> dict[str, int]:
+        return {**self._image.features, KRAFT_VERSION: self.raft.node.history.kraft_version}
 
     @property
     def has_controller(self) -> bool:

@@ -67,6 +67,7 @@ class RaftDriver:
         self._effects: deque[Any] = deque()
         self._draining = False
         self._changed = trio.Event()
+        self._reactivate = False
         self._snapshot_due_at_bytes = 0
         self._last_snapshot_ms = clock.wall_ms()
         self.stopped = False
@@ -88,6 +89,8 @@ class RaftDriver:
         self._next_ticket += 1
         waiting = self._waiting[self._next_ticket] = _Waiting()
         self._run_runtime(self.runtime.submit(self._next_ticket, request, self._clock.now_ms()))
+        # Requests that arrive together share one append: whoever else is ready to run submits first.
+        await trio.lowlevel.checkpoint()
         self._run_runtime(self.runtime.flush())
         self._changed.set()
         await waiting.done.wait()
@@ -105,6 +108,9 @@ class RaftDriver:
             with trio.move_on_after(timeout):
                 await self._changed.wait()
             now = self._clock.now_ms()
+            if self._reactivate:
+                self._reactivate = False
+                self._maybe_activate()
             deadline = self.node.deadline()
             if deadline is not None and deadline <= now:
                 self._run(self.node.step(fx.Tick(), now))
@@ -218,6 +224,9 @@ class RaftDriver:
                 log.error("a decision of the controller failed", exc_info=effect.exception)
             elif isinstance(effect, Dropped):
                 log.warning("the controller of epoch %d steps back: %s", effect.leader_epoch, effect.reason)
+                # Still the leader: a new controller takes over from the log, in a step of its own.
+                self._reactivate = True
+                self._changed.set()
 
     def _settle(self, ticket: int, outcome: Any) -> None:
         waiting = self._waiting.pop(ticket)

@@ -74,6 +74,11 @@ class Context(Protocol):
         ...
 
     @property
+    def finalized_features(self) -> dict[str, int]:
+        """Feature levels of the cluster, kraft.version among them, which no metadata record carries."""
+        ...
+
+    @property
     def has_controller(self) -> bool: ...
 
     def offered(self, listener: str) -> list[Api]:

@@ -59,7 +59,7 @@ def api_versions(ctx: Context, call: Call) -> Any:
     image = ctx.image
     finalized = [
         message.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
-        for name, level in sorted(image.features.items())
+        for name, level in sorted(ctx.finalized_features.items())
         if level > 0
     ]
     return message(

@@ -76,7 +76,8 @@ async function admin(kafka, topic) {
   const described = await client.describeConfigs({ resources: [{ type: 2, name: topic, configNames: ["retention.ms"] }] });
   const entry = described.resources[0].configEntries[0];
   console.log("retention.ms:", entry.configValue, entry.configSource);
-  console.log("offsets:", JSON.stringify(await client.fetchTopicOffsets(topic)));
+  const offsets = await client.fetchTopicOffsets(topic);
+  console.log("offsets:", JSON.stringify(offsets.sort((a, b) => a.partition - b.partition)));
   await client.alterConfigs({ resources: [{ type: 2, name: topic, configEntries: [{ name: "segment.bytes", value: "2097152" }] }] });
   console.log("brokers:", (await client.describeCluster()).brokers.length);
   await client.deleteTopics({ topics: [topic] });
