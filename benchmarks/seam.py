@@ -100,7 +100,8 @@ def busy(port: int, rounds: int, seconds: float) -> None:
     for name in beside[0]:
         ratios = [i[name] / b[name] for i, b in zip(inside, beside, strict=True)]
         a, b = statistics.median(r[name] for r in inside), statistics.median(r[name] for r in beside)
-        print(f"  {name:14} {a:10.1f} : {b:10.1f}   ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+        print(f"  {name:14} {a:10.1f} : {b:10.1f}   ratio {statistics.median(ratios):.2f} ({spread})")
 
 
 def blocked(port: int) -> None:
@@ -126,11 +127,9 @@ def publish(directory: Path) -> None:
     """Time to publish one changed partition, by the number of partitions in the view."""
     import trio
 
-    from cluster.metadata.apply import WorkingImage
-    from cluster.plane.port import PartitionView, TopicView, ViewDelta
+    from cluster.plane.port import PartitionView, ViewDelta
     from pykafkacore.testing import Broker
 
-    assert WorkingImage
     medians = {}
     for count in (10, 10_000):
         with Broker(data=directory / f"publish-{count}") as broker:
@@ -153,10 +152,10 @@ def publish(directory: Path) -> None:
                     found.append(time.perf_counter() - start)
                 return found
 
-            assert TopicView
             times = trio.from_thread.run(measure, trio_token=broker._token)
             medians[count] = statistics.median(times) * 1e6
-            print(f"  publish one partition of {count:6}: median {medians[count]:7.1f} us, p99 {load.quantile(times, 0.99) * 1e6:7.1f} us")
+            p99 = load.quantile(times, 0.99) * 1e6
+            print(f"  publish one partition of {count:6}: median {medians[count]:7.1f} us, p99 {p99:7.1f} us")
     print(f"  ratio 10,000 : 10 partitions  {medians[10_000] / medians[10]:.2f}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cluster.config.properties import parse_properties
 from cluster.raft.messages import BOOTSTRAP_SNAPSHOT, Endpoint, ReplicaKey, Voter
+from pykafkacore.protocol import log_records as lr
 from pykafkacore.protocol.types import Uuid, uuid_from_text, uuid_is_reserved, uuid_to_text
 
 META_PROPERTIES = "meta.properties"
@@ -107,7 +108,11 @@ def load_directories(directories: Iterable[str], node_id: int) -> list[MetaPrope
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What to format. `voters` None: this node finds a quorum elsewhere; `levels` None: those of a new cluster."""
+    """What to format.
+
+    `voters` None: the quorum is found elsewhere, or stands in controller.quorum.voters (then kraft_version is 0).
+    `levels` None: those of a new cluster. `has_snapshot` False: no bootstrap snapshot, for a node that is no controller.
+    """
 
     cluster_id: str
     node_id: int
@@ -116,6 +121,7 @@ class Format:
     voters: tuple[Voter, ...] | None
     levels: dict[str, int] | None = None
     kraft_version: int = 1
+    has_snapshot: bool = True
 
 
 def standalone_voter(node_id: int, directory_id: Uuid, endpoints: Iterable[tuple[str, str, int]]) -> Voter:
@@ -123,30 +129,54 @@ def standalone_voter(node_id: int, directory_id: Uuid, endpoints: Iterable[tuple
 
 
 def format_directories(wanted: Format, directory_ids: dict[str, Uuid], now_ms: int) -> list[str]:
-    """Formats what is not formatted yet; gives the directories that were."""
-    from cluster.metadata.features import KRAFT_VERSION
-    from cluster.metadata.records import FEATURE_LEVEL, frame
-    from cluster.metadata.snapshot import bootstrap_records
-    from cluster.plane.native import crc32c
-    from cluster.raft.snapshot import build_snapshot, snapshot_name
-
+    """Formats what is not formatted yet, the metadata directory last; gives the directories that were."""
     done = []
-    for directory in wanted.directories:
+    for directory in sorted(wanted.directories, key=lambda each: each == wanted.metadata_directory):
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         if read_meta_properties(path) is not None:
             continue
-        if directory == wanted.metadata_directory:
+        if directory == wanted.metadata_directory and wanted.has_snapshot:
             metadata_dir = path / METADATA_DIR
             metadata_dir.mkdir(exist_ok=True)
-            levels = None if wanted.levels is None else {k: v for k, v in wanted.levels.items() if k != KRAFT_VERSION}
-            records = [frame(each) for each in bootstrap_records(levels) if each.api_key == FEATURE_LEVEL]
-            kraft_version = wanted.kraft_version if wanted.voters is not None else 0
-            body = build_snapshot(
-                BOOTSTRAP_SNAPSHOT, now_ms, kraft_version, wanted.voters or (), records, now_ms, crc=crc32c
-            )
-            write_atomically(metadata_dir / snapshot_name(BOOTSTRAP_SNAPSHOT), body)
+            write_atomically(metadata_dir / _snapshot_name(), _bootstrap_snapshot(wanted, now_ms))
         # Last, so that a directory with meta.properties is a whole one.
         write_meta_properties(path, MetaProperties(wanted.cluster_id, wanted.node_id, directory_ids[directory]))
         done.append(directory)
     return done
+
+
+def _snapshot_name() -> str:
+    from cluster.raft.snapshot import snapshot_name
+
+    return snapshot_name(BOOTSTRAP_SNAPSHOT)
+
+
+def _bootstrap_snapshot(wanted: Format, now_ms: int) -> Iterable[bytes]:
+    """The file's batches. KAFKA: without voters of its own it says only the kraft.version, and nothing for 0."""
+    from cluster.metadata.features import KRAFT_VERSION
+    from cluster.metadata.records import FEATURE_LEVEL, frame
+    from cluster.metadata.snapshot import bootstrap_records
+    from cluster.plane.native import crc32c
+    from cluster.raft.batches import encode_control, encode_records
+    from cluster.raft.messages import KRaftVersion
+    from cluster.raft.snapshot import build_snapshot
+
+    levels = None if wanted.levels is None else {k: v for k, v in wanted.levels.items() if k != KRAFT_VERSION}
+    records = [frame(each) for each in bootstrap_records(levels) if each.api_key == FEATURE_LEVEL]
+    if wanted.kraft_version == 0 or wanted.voters is not None:
+        kraft_version, voters = wanted.kraft_version, wanted.voters or ()
+        return build_snapshot(BOOTSTRAP_SNAPSHOT, now_ms, kraft_version, voters, records, now_ms, crc=crc32c)
+    first = [
+        (lr.encode_control_key(lr.CONTROL_SNAPSHOT_HEADER), lr.SNAPSHOT_HEADER_RECORD.encode(
+            lr.SNAPSHOT_HEADER_RECORD(version=0, last_contained_log_timestamp=now_ms), 0)),
+        encode_control(KRaftVersion(wanted.kraft_version)),
+    ]  # fmt: skip
+    footer = lr.SNAPSHOT_FOOTER_RECORD.encode(lr.SNAPSHOT_FOOTER_RECORD(version=0), 0)
+    last = [(lr.encode_control_key(lr.CONTROL_SNAPSHOT_FOOTER), footer)]
+    end = len(first) + len(records)
+    return [
+        encode_records(0, 0, first, now_ms, True, crc32c),
+        encode_records(len(first), 0, [(None, record) for record in records], now_ms, False, crc32c),
+        encode_records(end, 0, last, now_ms, True, crc32c),
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.config.settings import Described, describe_group, describe_topic
 from cluster.handlers.context import Call, Context
+from cluster.handlers.names import invalid_topic_name
 from cluster.metadata.records import (
     RESOURCE_BROKER,
     RESOURCE_BROKER_LOGGER,
@@ -16,7 +17,6 @@ from cluster.metadata.records import (
     RESOURCE_GROUP,
     RESOURCE_TOPIC,
 )
-from cluster.handlers.names import invalid_topic_name
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import configs as schemas
 

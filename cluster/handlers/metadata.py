@@ -12,8 +12,8 @@ from typing import Any
 
 from cluster.handlers.context import Call, Context
 from cluster.handlers.internal_topics import creation_of, is_internal
-from cluster.metadata.image import MetadataImage, PartitionImage, TopicImage
 from cluster.handlers.names import invalid_topic_name
+from cluster.metadata.image import MetadataImage, PartitionImage, TopicImage
 from pykafkacore.protocol.apis import api as api_named
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import core as schemas

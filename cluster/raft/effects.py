@@ -13,7 +13,6 @@ from typing import Any
 from cluster.raft.messages import Batch, Endpoint, SnapshotId, Voter
 from cluster.raft.state import QuorumState
 
-
 # --- effects --------------------------------------------------------------------------------------------------------
 
 

@@ -79,7 +79,7 @@ def run(client: str, *args: str) -> str:
 
 @pytest.fixture(scope="module")
 def broker():
-    with Broker({"num.partitions": "3", "log.retention.ms": "-1", "log.message.timestamp.after.max.ms": "9223372036854775807"}) as broker:
+    with Broker({"num.partitions": "3", "log.retention.ms": "-1"}) as broker:
         yield broker
 
 

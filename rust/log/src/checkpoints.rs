@@ -97,6 +97,13 @@ pub fn write_partition_metadata(storage: &dyn Storage, dir: &Path, topic_id: &[u
     storage.write_atomically(&path, text.as_bytes(), false).map_err(|e| Error::storage(&path, e))
 }
 
+/// Makes what `write_partition_metadata` wrote survive a power failure.
+pub fn sync_partition_metadata(storage: &dyn Storage, dir: &Path) -> Result<()> {
+    let path = dir.join(PARTITION_METADATA);
+    let sync = || storage.open(&path, false)?.sync_data();
+    sync().map_err(|e| Error::storage(&path, e))
+}
+
 /// The topic id a partition's directory belongs to; None where the file is missing.
 pub fn read_partition_metadata(storage: &dyn Storage, dir: &Path) -> Result<Option<[u8; 16]>> {
     let path = dir.join(PARTITION_METADATA);
@@ -117,6 +124,8 @@ pub fn take_clean_shutdown(storage: &dyn Storage, dir: &Path) -> Result<(bool, O
     }
     let bytes = storage.read(&path).map_err(|e| Error::storage(&path, e))?;
     storage.remove(&path).map_err(|e| Error::storage(&path, e))?;
+    // After a power failure the mark must not be there again: this process will not have closed anything.
+    storage.sync_dir(dir).map_err(|e| Error::storage(dir, e))?;
     let text = String::from_utf8_lossy(&bytes);
     let epoch = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
         let digits: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect();

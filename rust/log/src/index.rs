@@ -125,33 +125,71 @@ impl IndexFile {
 
     /// Keeps the first `count` entries, in memory and in the file.
     pub fn truncate(&mut self, storage: &dyn Storage, count: usize) -> Result<()> {
-        let mut bytes = self.bytes(storage).to_vec();
-        bytes.truncate(count * self.entry_bytes);
-        if storage.exists(&self.path) {
-            let cut = || storage.open(&self.path, true)?.truncate(0);
+        self.unseal(storage);
+        let Content::Memory { bytes, written_bytes } = &mut self.content else { return Ok(()) };
+        let len = count * self.entry_bytes;
+        bytes.truncate(len);
+        if len < *written_bytes {
+            let cut = || storage.open(&self.path, true)?.truncate(len as u64);
             cut().map_err(|e| Error::storage(&self.path, e))?;
+            *written_bytes = len;
         }
-        self.content = Content::Memory { bytes, written_bytes: 0 };
-        self.write_pending(storage)
+        Ok(())
     }
 
-    /// The segment is complete. The file is made even if it is empty, as Kafka expects one.
+    /// Empties the file of an index that is made anew; there need not be one.
+    pub fn truncate_file(&mut self, storage: &dyn Storage) -> Result<()> {
+        let cut = || storage.open(&self.path, true)?.truncate(0);
+        cut().map_err(|e| Error::storage(&self.path, e))
+    }
+
+    /// The segment is complete, and so is the file, on the disk too. It is made even if it is empty, as Kafka expects one.
     pub fn seal(&mut self, storage: &dyn Storage) -> Result<()> {
         self.write_pending(storage)?;
-        if matches!(&self.content, Content::Memory { bytes, .. } if bytes.is_empty()) {
-            storage.open(&self.path, true).map_err(|e| Error::storage(&self.path, e))?;
-        }
+        let sync = || storage.open(&self.path, true)?.sync_data();
+        sync().map_err(|e| Error::storage(&self.path, e))?;
         self.content = Content::Sealed(OnceLock::new());
         Ok(())
     }
 
-    /// As `seal`, but the segment stays active.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.content, Content::Sealed(_))
+    }
+
+    /// The segment is appended to again: all of the index is in memory.
+    pub fn unseal(&mut self, storage: &dyn Storage) {
+        if self.is_sealed() {
+            let mut bytes = self.bytes(storage).to_vec();
+            bytes.truncate(bytes.len() / self.entry_bytes * self.entry_bytes);
+            self.content = Content::Memory { written_bytes: bytes.len(), bytes };
+        }
+    }
+
+    /// As `seal`, but the segment stays active, and nothing is synced.
     pub fn write_out(&mut self, storage: &dyn Storage) -> Result<()> {
         self.write_pending(storage)?;
-        if !storage.exists(&self.path) {
-            storage.open(&self.path, true).map_err(|e| Error::storage(&self.path, e))?;
+        if let Content::Memory { bytes, .. } = &self.content {
+            let trim = || storage.open(&self.path, true)?.truncate(bytes.len() as u64);
+            trim().map_err(|e| Error::storage(&self.path, e))?;
         }
         Ok(())
+    }
+
+    /// Whole entries whose keys (the first `key_bytes` of each, a signed number) rise at the end. Enough to tell a file that
+    /// lost its end in a power failure, which is left short or filled with zeros; not a proof that all of it is sound.
+    fn ends_well(&self, storage: &dyn Storage, key_bytes: usize) -> bool {
+        let bytes = self.bytes(storage);
+        let key = |entry: &[u8]| match key_bytes {
+            8 => int64_at(entry, 0),
+            _ => i64::from(int32_at(entry, 0)),
+        };
+        let mut last_two = bytes.rchunks_exact(self.entry_bytes).take(2).map(key);
+        let rises = match (last_two.next(), last_two.next()) {
+            (Some(last), Some(before)) => before < last,
+            (Some(last), None) => last >= 0,
+            (None, _) => true,
+        };
+        rises && bytes.len().is_multiple_of(self.entry_bytes)
     }
 }
 
@@ -175,6 +213,19 @@ fn int64_at(entry: &[u8], at: usize) -> i64 {
     entry[at..].first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }
 
+/// A batch's start as an index knows it. An index file may be rotten, so whoever walks from there first compares the batch's
+/// last offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    pub position: u64,
+    pub last_offset: Option<i64>,
+}
+
+impl Hint {
+    /// The segment's first byte, of which nothing need be known.
+    pub const START: Hint = Hint { position: 0, last_offset: None };
+}
+
 pub struct OffsetIndex {
     pub file: IndexFile,
     base_offset: i64,
@@ -187,36 +238,49 @@ impl OffsetIndex {
         OffsetIndex { file, base_offset }
     }
 
+    /// What does not fit an entry (a file beyond 2 GiB, made elsewhere) is left out: the index is sparse anyway.
     pub fn push(&mut self, storage: &dyn Storage, last_offset: i64, position: u64) -> Result<()> {
-        let relative = last_offset - self.base_offset;
+        let relative = last_offset.wrapping_sub(self.base_offset);
+        let (Ok(relative @ 0..), Ok(position)) = (i32::try_from(relative), i32::try_from(position)) else {
+            return Ok(());
+        };
         let mut entry = [0; Self::ENTRY_BYTES];
-        entry[..4].copy_from_slice(&(relative as i32).to_be_bytes());
-        entry[4..].copy_from_slice(&(position as i32).to_be_bytes());
+        entry[..4].copy_from_slice(&relative.to_be_bytes());
+        entry[4..].copy_from_slice(&position.to_be_bytes());
         self.file.push(storage, &entry)
     }
 
+    fn hint(&self, entry: &[u8]) -> Hint {
+        let last_offset = self.base_offset.wrapping_add(i64::from(int32_at(entry, 0)));
+        Hint { position: u64::from(int32_at(entry, 4) as u32), last_offset: Some(last_offset) }
+    }
+
     /// Where to start looking for `offset`.
-    pub fn position_before(&self, storage: &dyn Storage, offset: i64) -> u64 {
-        let relative = offset - self.base_offset;
+    pub fn hint_for(&self, storage: &dyn Storage, offset: i64) -> Hint {
+        let relative = offset.saturating_sub(self.base_offset);
         // An entry's batch ends with its offset, so an equal one may still hold what is looked for, or more.
         let found = self.file.last_where(storage, |entry| i64::from(int32_at(entry, 0)) <= relative);
-        found.map_or(0, |(_, entry)| int32_at(entry, 4) as u64)
+        found.map_or(Hint::START, |(_, entry)| self.hint(entry))
     }
 
     /// The last batch start at or below `position` that the index knows.
-    pub fn boundary_before(&self, storage: &dyn Storage, position: u64) -> u64 {
-        let found = self.file.last_where(storage, |entry| int32_at(entry, 4) as u64 <= position);
-        found.map_or(0, |(_, entry)| int32_at(entry, 4) as u64)
+    pub fn hint_at(&self, storage: &dyn Storage, position: u64) -> Hint {
+        let found = self.file.last_where(storage, |entry| u64::from(int32_at(entry, 4) as u32) <= position);
+        found.map_or(Hint::START, |(_, entry)| self.hint(entry))
     }
 
-    pub fn last_position(&self, storage: &dyn Storage) -> u64 {
+    pub fn last(&self, storage: &dyn Storage) -> Hint {
         let count = self.file.entry_count(storage);
-        count.checked_sub(1).and_then(|at| self.file.entry(storage, at)).map_or(0, |entry| int32_at(entry, 4) as u64)
+        count.checked_sub(1).and_then(|at| self.file.entry(storage, at)).map_or(Hint::START, |entry| self.hint(entry))
+    }
+
+    pub fn ends_well(&self, storage: &dyn Storage) -> bool {
+        self.file.ends_well(storage, 4)
     }
 
     /// Drops entries of batches that start at or behind `position`.
     pub fn truncate_to_position(&mut self, storage: &dyn Storage, position: u64) -> Result<()> {
-        let kept = self.file.last_where(storage, |entry| (int32_at(entry, 4) as u64) < position);
+        let kept = self.file.last_where(storage, |entry| u64::from(int32_at(entry, 4) as u32) < position);
         let kept = kept.map_or(0, |(at, _)| at + 1);
         self.file.truncate(storage, kept)
     }
@@ -238,7 +302,7 @@ impl TimeIndex {
     pub fn last(&self, storage: &dyn Storage) -> Option<(i64, i64)> {
         let at = self.file.entry_count(storage).checked_sub(1)?;
         let entry = self.file.entry(storage, at)?;
-        Some((int64_at(entry, 0), self.base_offset + i64::from(int32_at(entry, 8))))
+        Some((int64_at(entry, 0), self.base_offset.wrapping_add(i64::from(int32_at(entry, 8)))))
     }
 
     /// Adds an entry if the timestamp has grown.
@@ -246,22 +310,27 @@ impl TimeIndex {
         if timestamp < 0 || self.last(storage).is_some_and(|(last, at)| timestamp <= last || offset <= at) {
             return Ok(());
         }
+        let Ok(relative) = i32::try_from(offset.wrapping_sub(self.base_offset)) else { return Ok(()) };
         let mut entry = [0; Self::ENTRY_BYTES];
         entry[..8].copy_from_slice(&timestamp.to_be_bytes());
-        entry[8..].copy_from_slice(&((offset - self.base_offset) as i32).to_be_bytes());
+        entry[8..].copy_from_slice(&relative.to_be_bytes());
         self.file.push(storage, &entry)
     }
 
     /// An offset at or before the first record with a timestamp of at least `timestamp`.
     pub fn offset_before(&self, storage: &dyn Storage, timestamp: i64) -> i64 {
         let found = self.file.last_where(storage, |entry| int64_at(entry, 0) < timestamp);
-        found.map_or(self.base_offset, |(_, entry)| self.base_offset + i64::from(int32_at(entry, 8)))
+        found.map_or(self.base_offset, |(_, entry)| self.base_offset.wrapping_add(i64::from(int32_at(entry, 8))))
+    }
+
+    pub fn ends_well(&self, storage: &dyn Storage) -> bool {
+        self.file.ends_well(storage, 8)
     }
 
     /// Drops entries for offsets at or behind `offset`.
     pub fn truncate_to_offset(&mut self, storage: &dyn Storage, offset: i64) -> Result<()> {
         let base = self.base_offset;
-        let kept = self.file.last_where(storage, |entry| base + i64::from(int32_at(entry, 8)) < offset);
+        let kept = self.file.last_where(storage, |entry| base.wrapping_add(i64::from(int32_at(entry, 8))) < offset);
         let kept = kept.map_or(0, |(at, _)| at + 1);
         self.file.truncate(storage, kept)
     }

@@ -31,6 +31,9 @@ impl LeaderEpochs {
             let [epoch, offset] = fields else { return None };
             Some((epoch.parse::<i32>().ok()?, offset.parse::<i64>().ok()?))
         })?;
+        if !entries.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1) || entries.first().is_some_and(|first| first.0 < 0) {
+            return Err(Error::corrupt(&path, "epochs and start offsets must rise from line to line"));
+        }
         Ok(LeaderEpochs { path, entries })
     }
 

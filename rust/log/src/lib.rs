@@ -5,7 +5,8 @@
 //!   segment        one .log with its two indexes                                    lookup    offsets by time
 //!   index          .index and .timeindex     txn_index .txnindex                    retention what may go (a plan)
 //!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
-//!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system, or memory
+//!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system
+//!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
 //! INVARIANT: a write or sync that failed is never tried again; the log refuses every later append.
@@ -14,9 +15,12 @@
 pub mod checkpoints;
 pub mod index;
 pub mod leader_epochs;
+mod handles;
+mod layout;
 mod log;
 pub mod log_dirs;
 mod lookup;
+mod memory;
 pub mod producer_state;
 mod recovery;
 pub mod retention;

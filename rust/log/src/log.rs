@@ -2,6 +2,9 @@
 //!
 //! INVARIANT: offsets are assigned under one owner (`&mut self`) and rise; batches are contiguous at append.
 //! INVARIANT: after a failed write the log is poisoned: reads go on, every later append is refused.
+//! INVARIANT: what stands before the recovery point is on the disk, with all that is needed to open the log again.
+//!
+//! Making a partition costs no sync: its directory, identity and first file reach the disk with the first flush.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
 use crate::segment::{Segment, file_name};
 use crate::storage::{Storage, StorageFile};
-use crate::{Error, Result, txn_index};
+use crate::{Error, Result, checkpoints, txn_index};
 
 /// The settings of a topic that its logs act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +65,16 @@ pub struct Log {
     pub(crate) recovery_point: i64,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerState,
+    pub(crate) newest_snapshot: Option<i64>,
     pub(crate) snapshot_at_end: bool,
+    /// Epochs that the file does not have yet. It is written, and synced, with the next flush or roll.
     pub(crate) epochs_changed: bool,
+    /// The active segment's `.txnindex` has entries that are not synced.
+    pub(crate) aborted_unsynced: bool,
+    /// Files came or went since the directory was last synced.
+    pub(crate) dir_unsynced: bool,
+    /// So with partition.metadata, and the directory's own entry.
+    pub(crate) identity_unsynced: bool,
     pub(crate) poisoned: Option<String>,
 }
 
@@ -122,15 +133,16 @@ impl Log {
         self.producers.expire(now_ms, expiration_ms);
     }
 
+    /// A transaction may have begun before the records that were deleted: what is left of it starts at the log's start.
     pub fn last_stable_offset(&self, high_watermark: i64) -> i64 {
-        self.producers.last_stable_offset(high_watermark)
+        self.producers.last_stable_offset(high_watermark).max(self.start_offset.min(high_watermark))
     }
 
     pub fn high_watermark_passed(&mut self, high_watermark: i64) {
         self.producers.high_watermark_passed(high_watermark);
     }
 
-    fn active(&mut self) -> &mut Segment {
+    pub(crate) fn active(&mut self) -> &mut Segment {
         self.segments.last_mut().expect("a log has at least one segment")
     }
 
@@ -149,15 +161,17 @@ impl Log {
     /// This replica leads from the end of the log on, in `leader_epoch`.
     pub fn assign_leader_epoch(&mut self, leader_epoch: i32) -> Result<()> {
         let end = self.end_offset;
-        self.guarded(|log| log.note_epoch(leader_epoch, end))
+        self.guarded(|log| {
+            log.note_epoch(leader_epoch, end);
+            Ok(())
+        })
     }
 
-    fn note_epoch(&mut self, leader_epoch: i32, offset: i64) -> Result<()> {
+    /// Not written here: batches carry their epoch, so recovery finds what the file does not know yet.
+    fn note_epoch(&mut self, leader_epoch: i32, offset: i64) {
         if self.epochs.assign(leader_epoch, offset) {
             self.epochs_changed = true;
-            self.epochs.write(&*self.storage, false)?;
         }
-        Ok(())
     }
 
     /// Judges a client's batch by what is known of its producer.
@@ -172,18 +186,22 @@ impl Log {
         self.append_raw(batch, now_ms)
     }
 
-    /// Appends one batch whose offset and epoch are set already: a follower's, or the metadata log's.
+    /// Appends one batch whose offset and epoch are set already: a follower's, or the metadata log's. The caller has
+    /// checked its CRC. Exactly one: what stands behind the first batch of `batch` is not written.
     pub fn append_raw(&mut self, batch: &[u8], now_ms: i64) -> Result<AppendInfo> {
         let view = BatchView::parse(batch).map_err(|e| Error::corrupt(&self.dir, e.to_string()))?;
         if view.base_offset() != self.end_offset {
             return Err(Error::Discontinuous { expected: self.end_offset, found: view.base_offset() });
+        }
+        if view.last_offset() < view.base_offset() || view.last_offset() == i64::MAX {
+            return Err(Error::Discontinuous { expected: view.base_offset(), found: view.last_offset() });
         }
         self.guarded(|log| {
             let rolled = log.must_roll(&view, now_ms);
             if rolled {
                 log.roll(now_ms)?;
             }
-            log.note_epoch(view.leader_epoch(), view.base_offset())?;
+            log.note_epoch(view.leader_epoch(), view.base_offset());
             let storage = log.storage.clone();
             let interval = log.config.index_interval_bytes;
             log.active().append(&*storage, &view, interval)?;
@@ -193,6 +211,7 @@ impl Log {
                 let base_offset = log.active().base_offset;
                 let path = log.dir.join(file_name(base_offset, ".txnindex"));
                 txn_index::append(&*storage, &path, &aborted)?;
+                log.aborted_unsynced = true;
             }
             Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
         })
@@ -215,20 +234,27 @@ impl Log {
             || index_full(&active.time_index.file, 12)
     }
 
-    /// Starts a new segment at the end of the log.
+    /// Starts a new segment at the end of the log, unless the active one is empty. What is complete is synced first, so
+    /// that a sealed segment and its indexes never need to be scanned.
     pub fn roll(&mut self, now_ms: i64) -> Result<()> {
-        let storage = self.storage.clone();
-        self.write_snapshot()?;
-        let base_offset = self.end_offset;
-        let active = self.active();
-        active.complete_indexes(&*storage, true)?;
-        active.sync(&*storage)?;
-        self.recovery_point = base_offset;
-        self.segments.push(Segment::create(&self.dir, base_offset, now_ms));
-        Ok(())
+        if self.segments.last().is_some_and(|active| active.size == 0) {
+            return Ok(());
+        }
+        self.guarded(|log| {
+            let storage = log.storage.clone();
+            log.write_snapshot()?;
+            log.active().seal(&*storage)?;
+            log.dir_unsynced = true;
+            log.sync()?;
+            log.active().release_file();
+            let segment = Segment::create(&*storage, &log.dir, log.end_offset, now_ms)?;
+            log.segments.push(segment);
+            log.dir_unsynced = true;
+            Ok(())
+        })
     }
 
-    /// Writes the producers' state as of the end of the log, and drops snapshots that no segment needs.
+    /// Writes the producers' state as of the end of the log, and drops the one before if no segment starts there.
     fn write_snapshot(&mut self) -> Result<()> {
         if self.snapshot_at_end {
             return Ok(());
@@ -237,6 +263,12 @@ impl Log {
         let bytes = self.producers.encode_snapshot();
         self.storage.write_atomically(&path, &bytes, false).map_err(|e| Error::storage(&path, e))?;
         self.snapshot_at_end = true;
+        let superseded = self.newest_snapshot.replace(self.end_offset).filter(|offset| *offset != self.end_offset);
+        if let Some(offset) = superseded
+            && self.segments.binary_search_by_key(&offset, |segment| segment.base_offset).is_err()
+        {
+            remove_if_there(&*self.storage, &self.dir.join(file_name(offset, ".snapshot")))?;
+        }
         Ok(())
     }
 
@@ -245,31 +277,63 @@ impl Log {
         if self.recovery_point == self.end_offset {
             return Ok(());
         }
-        self.guarded(|log| {
-            for segment in &log.segments {
-                let next = segment.base_offset + 1;
-                if next > log.recovery_point || segment.base_offset == log.segments[log.segments.len() - 1].base_offset {
-                    segment.sync(&*log.storage)?;
-                }
-            }
-            log.recovery_point = log.end_offset;
-            Ok(())
-        })
+        self.guarded(Log::sync)
     }
 
-    /// Leaves the directory as Kafka expects it after a clean stop: synced, indexes whole, a snapshot at the end.
+    /// Syncs the batches behind the recovery point and all that opening the log again stands on. What opening can make
+    /// anew (snapshots, the active segment's indexes) is left to the system.
+    fn sync(&mut self) -> Result<()> {
+        let storage = self.storage.clone();
+        let first = self.segment_of(self.recovery_point).unwrap_or(0);
+        for segment in &self.segments[first..] {
+            segment.sync(&*storage)?;
+            if self.aborted_unsynced {
+                txn_index::sync(&*storage, &self.dir.join(file_name(segment.base_offset, ".txnindex")))?;
+                self.dir_unsynced = true;
+            }
+        }
+        self.aborted_unsynced = false;
+        if self.epochs_changed {
+            self.epochs.write(&*storage, true)?;
+            self.epochs_changed = false;
+        }
+        if self.identity_unsynced {
+            checkpoints::sync_partition_metadata(&*storage, &self.dir)?;
+            self.sync_dir()?;
+            if let Some(parent) = self.dir.parent() {
+                storage.sync_dir(parent).map_err(|e| Error::storage(parent, e))?;
+            }
+            self.identity_unsynced = false;
+        }
+        if self.dir_unsynced {
+            self.sync_dir()?;
+        }
+        self.recovery_point = self.end_offset;
+        Ok(())
+    }
+
+    fn sync_dir(&mut self) -> Result<()> {
+        self.storage.sync_dir(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
+        self.dir_unsynced = false;
+        Ok(())
+    }
+
+    /// Leaves the directory as Kafka expects it after a clean stop: records synced, indexes whole, a snapshot at the end.
+    /// The mark of a clean stop, written after this by `LogDir`, first brings indexes and snapshots to the disk as well.
     pub fn close_clean(&mut self, _now_ms: i64) -> Result<()> {
         self.flush()?;
         self.guarded(|log| {
             let storage = log.storage.clone();
-            log.active().complete_indexes(&*storage, false)?;
+            log.active().write_indexes(&*storage)?;
             // KAFKA: an empty log has no snapshot; one that held anything needs it, or its producers count as unknown.
             if log.end_offset > 0 {
                 log.write_snapshot()?;
             }
-            log.active().file(&*storage)?;
-            log.epochs.write(&*storage, log.epochs_changed)?;
-            storage.sync_dir(&log.dir).map_err(|e| Error::storage(&log.dir, e))
+            if log.epochs_changed {
+                log.epochs.write(&*storage, true)?;
+                log.epochs_changed = false;
+            }
+            log.sync_dir()
         })
     }
 
@@ -315,16 +379,16 @@ impl Log {
             }
             end = first_end;
         }
-        let file = segment.file(storage)?.clone();
+        let file = segment.file(storage)?;
         Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize }))
     }
 
     /// (producer id, first offset) of the transactions aborted among `from..upper_offset`, by first offset.
-    pub fn aborted_transactions(&self, from: i64, upper_offset: i64) -> Vec<(i64, i64)> {
+    pub fn aborted_transactions(&self, from: i64, upper_offset: i64) -> Result<Vec<(i64, i64)>> {
         let mut found = Vec::new();
         for segment in &self.segments[self.segment_of(from).unwrap_or(0)..] {
             let path = self.dir.join(file_name(segment.base_offset, ".txnindex"));
-            let aborted = txn_index::read(&*self.storage, &path).unwrap_or_default();
+            let aborted = txn_index::read(&*self.storage, &path)?;
             let overlapping = aborted.iter().filter(|a| a.last_offset >= from && a.first_offset < upper_offset);
             found.extend(overlapping.map(|a| (a.producer_id, a.first_offset)));
             if aborted.last().is_some_and(|a| a.last_stable_offset >= upper_offset) {
@@ -332,7 +396,7 @@ impl Log {
             }
         }
         found.sort_by_key(|(_, first_offset)| *first_offset);
-        found
+        Ok(found)
     }
 
     /// Readers see nothing before `offset` any more. Segments that lie wholly before it are removed.
@@ -354,13 +418,14 @@ impl Log {
                     remove_if_there(&*log.storage, &log.dir.join(file_name(segment.base_offset, suffix)))?;
                 }
                 remove_if_there(&*log.storage, &log.dir.join(file_name(segment.base_offset, ".snapshot")))?;
+                log.dir_unsynced = true;
             }
             Ok(())
         })
     }
 
     /// Cuts everything at and behind `offset`, which must be where a batch starts (or lies in the middle of one, which
-    /// then goes too).
+    /// then goes too). The cut is on the disk when this returns.
     pub fn truncate_to(&mut self, offset: i64) -> Result<()> {
         if offset >= self.end_offset {
             return Ok(());
@@ -371,48 +436,59 @@ impl Log {
         self.guarded(|log| {
             let storage = log.storage.clone();
             let at = log.segment_of(offset).unwrap_or(0);
-            for segment in log.segments.drain(at + 1..) {
+            for segment in log.segments.drain(at + 1..).rev() {
                 for suffix in Segment::file_suffixes() {
                     remove_if_there(&*storage, &log.dir.join(file_name(segment.base_offset, suffix)))?;
                 }
             }
-            let mut end = offset;
             let segment = log.active();
-            if let Some(found) = segment.find(&*storage, offset)? {
-                end = found.base_offset;
-                segment.truncate(&*storage, found.position, found.base_offset)?;
-            } else {
-                end = end.min(segment.next_offset(&*storage)?);
-            }
+            segment.unseal(&*storage);
+            let end = match segment.find(&*storage, offset)? {
+                Some(found) => {
+                    segment.truncate(&*storage, found.position, found.base_offset)?;
+                    found.base_offset
+                }
+                None => offset.min(segment.next_offset(&*storage)?),
+            };
             let base_offset = segment.base_offset;
             txn_index::truncate(&*storage, &log.dir.join(file_name(base_offset, ".txnindex")), end)?;
             log.end_offset = end;
+            log.start_offset = log.start_offset.min(end);
             log.recovery_point = log.recovery_point.min(end);
             log.epochs.truncate_end(end);
+            // Written with a sync of the directory, so the removals are on the disk too.
             log.epochs.write(&*storage, true)?;
-            log.rebuild_producers()
+            log.epochs_changed = false;
+            log.rebuild_producers(end)
         })
     }
 
-    /// Drops all and starts anew at `offset`: a follower whose leader has moved on past its end.
+    /// Drops all and starts anew at `offset`: a follower whose leader has moved on past its end, or a snapshot that stands
+    /// for everything before it. The new start is on the disk when this returns.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<()> {
         self.guarded(|log| {
             let storage = log.storage.clone();
-            for (name, _) in storage.list(&log.dir).map_err(|e| Error::storage(&log.dir, e))? {
+            let mut names = storage.list(&log.dir).map_err(|e| Error::storage(&log.dir, e))?;
+            names.sort_by(|a, b| b.cmp(a));
+            for (name, _) in names {
                 let gone = Segment::file_suffixes().iter().chain(&[".snapshot"]).any(|suffix| name.ends_with(suffix));
                 if gone {
                     remove_if_there(&*storage, &log.dir.join(name))?;
                 }
             }
             let created_ms = log.segments.last().map_or(0, |segment| segment.created_ms);
-            log.segments = vec![Segment::create(&log.dir, offset, created_ms)];
+            log.segments = vec![Segment::create(&*storage, &log.dir, offset, created_ms)?];
             log.start_offset = offset;
             log.end_offset = offset;
             log.recovery_point = offset;
             log.producers = ProducerState::default();
+            log.newest_snapshot = None;
             log.snapshot_at_end = false;
+            log.aborted_unsynced = false;
             log.epochs.clear();
-            log.epochs.write(&*storage, true)
+            log.epochs.write(&*storage, true)?;
+            log.epochs_changed = false;
+            log.sync_dir()
         })
     }
 

@@ -19,7 +19,7 @@ pub fn partition_dir_name(topic: &str, partition: i32) -> String {
 /// `<topic>-<partition>.<32 hex digits>-delete`
 pub fn doomed_dir_name(name: &str, unique: &str) -> String {
     let suffix = format!(".{unique}-delete");
-    let kept = name.len().min(NAME_CHARS_MAX - suffix.len());
+    let kept = name.floor_char_boundary(NAME_CHARS_MAX.saturating_sub(suffix.len()).min(name.len()));
     format!("{}{suffix}", &name[..kept])
 }
 
@@ -76,6 +76,23 @@ fn lock(path: &Path) -> Result<File> {
         return Err(Error::storage(path, why));
     }
     Ok(file)
+}
+
+/// One call for a whole file system, instead of one for each of a directory's many files.
+fn sync_file_system(path: &Path) -> std::io::Result<()> {
+    let dir = File::open(path)?;
+    #[cfg(target_os = "linux")]
+    // SAFETY: the descriptor is open for the call.
+    if unsafe { libc::syncfs(dir.as_raw_fd()) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: takes nothing and changes nothing of this process.
+    unsafe {
+        libc::sync()
+    };
+    drop(dir);
+    Ok(())
 }
 
 impl LogDir {
@@ -146,7 +163,10 @@ impl LogDir {
         Ok(())
     }
 
+    /// Says that every log here was closed. First everything that they wrote, also what is never synced one by one
+    /// (indexes, snapshots), is brought to the disk: the next start trusts it.
     pub fn write_clean_shutdown(&self, broker_epoch: i64) -> Result<()> {
+        sync_file_system(&self.path).map_err(|e| Error::storage(&self.path, e))?;
         checkpoints::write_clean_shutdown(&FileStorage, &self.path, broker_epoch)
     }
 }

@@ -1,6 +1,6 @@
 //! Offsets by time: the first record not older than a timestamp, and the newest record.
 
-use record::{BatchView, Records, TimestampType};
+use record::{BatchView, Codec, Records, TimestampType};
 
 use crate::log::Log;
 use crate::segment::{Found, Segment};
@@ -21,20 +21,20 @@ impl Log {
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>> {
         let storage = &*self.storage;
         for segment in &self.segments {
-            if segment.newest.is_none_or(|(newest, _)| newest < timestamp) {
+            if segment.size == 0 || segment.newest(storage).is_some_and(|(newest, _)| newest < timestamp) {
                 continue;
             }
             let from = segment.time_index.offset_before(storage, timestamp).max(self.start_offset);
-            let mut batches = Vec::new();
-            segment.walk(storage, segment.offset_index.position_before(storage, from), |found| {
-                let hit = found.max_timestamp >= timestamp && found.last_offset >= self.start_offset;
-                if hit {
-                    batches.push(found);
+            let mut outcome = Ok(None);
+            segment.walk(storage, segment.offset_index.hint_for(storage, from), |found, _| {
+                if found.max_timestamp >= timestamp && found.last_offset >= self.start_offset {
+                    // A producer may overstate the largest timestamp of a batch: then the search goes on behind it.
+                    outcome = self.record_in(segment, found, timestamp);
                 }
-                !hit
+                matches!(outcome, Ok(None))
             })?;
-            if let Some(found) = batches.first() {
-                return self.record_in(segment, found, |t| t >= timestamp);
+            if let Some(found) = outcome? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -42,41 +42,58 @@ impl Log {
 
     /// The first record that has the newest timestamp of the log.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>> {
-        let with_time = self.segments.iter().filter_map(|segment| Some((segment.newest?.0, segment)));
+        let storage = &*self.storage;
+        let with_time = self.segments.iter().filter_map(|segment| Some((segment.newest(storage)?, segment)));
         // The first of several segments that share the newest timestamp.
-        let newest = with_time.fold(None, |best: Option<(i64, &Segment)>, (timestamp, segment)| match best {
-            Some((known, _)) if known >= timestamp => best,
-            _ => Some((timestamp, segment)),
+        let newest = with_time.fold(None, |best: Option<((i64, i64), &Segment)>, (newest, segment)| match best {
+            Some((known, _)) if known.0 >= newest.0 => best,
+            _ => Some((newest, segment)),
         });
-        let Some((timestamp, segment)) = newest.filter(|(timestamp, _)| *timestamp >= 0) else { return Ok(None) };
-        let offset = segment.newest.map_or(segment.base_offset, |(_, offset)| offset);
-        match segment.find(&*self.storage, offset)? {
-            Some(found) => self.record_in(segment, &found, |t| t >= timestamp),
+        let Some(((timestamp, offset), segment)) = newest.filter(|((timestamp, _), _)| *timestamp >= 0) else {
+            return Ok(None);
+        };
+        match segment.find(storage, offset)? {
+            Some(found) => Ok(self.record_in(segment, &found, timestamp)?.or(Some(TimestampOffset {
+                offset: found.last_offset,
+                timestamp,
+                leader_epoch: self.epochs.epoch_of(found.last_offset).unwrap_or(-1),
+            }))),
             None => Ok(None),
         }
     }
 
-    fn record_in(
-        &self,
-        segment: &Segment,
-        found: &Found,
-        wanted: impl Fn(i64) -> bool,
-    ) -> Result<Option<TimestampOffset>> {
+    /// The first record of a batch whose timestamp is at least `timestamp`. Where the records cannot be read (a batch is
+    /// opaque when it is produced, so anything may stand in it), the batch as a whole is the answer.
+    fn record_in(&self, segment: &Segment, found: &Found, timestamp: i64) -> Result<Option<TimestampOffset>> {
         let bytes = segment.read_batch(&*self.storage, found)?;
-        let corrupt = |error: record::Error| Error::corrupt(segment.path(), error.to_string());
-        let view = BatchView::parse(&bytes).map_err(corrupt)?;
-        let told = |offset, timestamp| TimestampOffset { offset, timestamp, leader_epoch: view.leader_epoch() };
+        let view = BatchView::parse(&bytes).map_err(|error| Error::corrupt(segment.path(), error.to_string()))?;
+        let told = |offset: i64, timestamp| TimestampOffset {
+            offset: offset.max(self.start_offset),
+            timestamp,
+            leader_epoch: view.leader_epoch(),
+        };
+        let whole = told(view.base_offset(), view.max_timestamp());
         if view.timestamp_type() == TimestampType::LogAppendTime {
-            return Ok(Some(told(view.base_offset().max(self.start_offset), view.max_timestamp())));
+            return Ok(Some(whole));
         }
-        let codec = view.codec().ok_or_else(|| Error::corrupt(segment.path(), "unknown codec"))?;
-        let payload = codec.decompress(view.payload(), INFLATED_BYTES_MAX).map_err(corrupt)?;
-        for record in Records::new(&payload, view.record_count()) {
-            let record = record.map_err(corrupt)?;
-            let timestamp = view.base_timestamp() + record.timestamp_delta;
-            let offset = view.base_offset() + i64::from(record.offset_delta);
-            if wanted(timestamp) && offset >= self.start_offset {
-                return Ok(Some(told(offset, timestamp)));
+        let inflated;
+        let payload = match view.codec() {
+            Some(Codec::None) => view.payload(),
+            Some(codec) => match codec.decompress(view.payload(), INFLATED_BYTES_MAX) {
+                Ok(bytes) => {
+                    inflated = bytes;
+                    &inflated
+                }
+                Err(_) => return Ok(Some(whole)),
+            },
+            None => return Ok(Some(whole)),
+        };
+        for record in Records::new(payload, view.record_count()) {
+            let Ok(record) = record else { return Ok(Some(whole)) };
+            let found_timestamp = view.base_timestamp().wrapping_add(record.timestamp_delta);
+            let offset = view.base_offset().wrapping_add(i64::from(record.offset_delta));
+            if found_timestamp >= timestamp && (self.start_offset..=view.last_offset()).contains(&offset) {
+                return Ok(Some(told(offset, found_timestamp)));
             }
         }
         Ok(None)

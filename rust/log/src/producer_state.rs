@@ -38,7 +38,7 @@ impl KnownBatch {
     }
 
     fn first_offset(&self) -> i64 {
-        self.last_offset - i64::from(self.offset_delta)
+        self.last_offset.wrapping_sub(i64::from(self.offset_delta))
     }
 }
 
@@ -129,23 +129,24 @@ impl ProducerState {
         }
         if epoch < producer.epoch {
             return Err(ProducerError::InvalidEpoch(format!(
-                "Epoch of producer {id} is {epoch}, which is smaller than the last seen epoch {}", producer.epoch
+                "producer_epoch {epoch} of producer_id {id} is fenced: {} has written here since; use a new producer",
+                producer.epoch
             )));
         }
+        // A producer of which only markers or an ended epoch are known starts at 0, as a new epoch does.
         let expected = match producer.batches.back() {
-            _ if epoch > producer.epoch => Some(0),
-            Some(last) => Some(sequence_after(last.last_sequence, 1)),
-            None => None,
+            Some(last) if epoch == producer.epoch => sequence_after(last.last_sequence, 1),
+            _ => 0,
         };
-        if expected.is_some_and(|expected| expected != first) {
+        if first != expected {
             return Err(ProducerError::OutOfOrderSequence(format!(
-                "Out of order sequence number for producer {id}: {first} (incoming seq. number), {} (expected)",
-                expected.unwrap_or(0)
+                "base_sequence {first} of producer_id {id} is out of order: {expected} comes next; send the batches between \
+                 them first"
             )));
         }
         if producer.transaction_first_offset.is_some() && !batch.is_transactional() {
             return Err(ProducerError::InvalidTransactionState(format!(
-                "Expected transactional write from producer {id}"
+                "producer_id {id} has a transaction open, and this batch is not transactional; end the transaction first"
             )));
         }
         Ok(ProducerCheck::Fresh)
@@ -216,7 +217,7 @@ impl ProducerState {
             producer_id,
             first_offset,
             last_offset: marker_offset,
-            last_stable_offset: self.open.keys().next().copied().unwrap_or(marker_offset + 1),
+            last_stable_offset: self.open.keys().next().copied().unwrap_or(marker_offset.saturating_add(1)),
         })
     }
 
@@ -236,7 +237,7 @@ impl ProducerState {
 
     /// Forgets producers that have not written for `expiration_ms` and have no transaction open.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.producers.retain(|_, p| p.transaction_first_offset.is_some() || now_ms - p.timestamp < expiration_ms);
+        self.producers.retain(|_, p| p.transaction_first_offset.is_some() || now_ms.saturating_sub(p.timestamp) < expiration_ms);
     }
 
     pub fn active(&self) -> Vec<ActiveProducer> {

@@ -3,19 +3,25 @@
 //! ```text
 //!   clean     sizes and indexes as they are; the end is found from the last index entry; producers from the snapshot
 //!   unclean   from the segment with the recovery point: every batch read and checked, indexes made anew; at the first
-//!             bad batch the log is cut, and later segments go
+//!             bad batch the log is cut, and later segments go. Producers and aborted transactions are made anew from there
 //! ```
+//!
+//! INVARIANT: what a flush said is on the disk is found again, whatever became of files that can be made anew: an empty
+//! or missing partition.metadata, leader-epoch-checkpoint, index or snapshot is rewritten, never a reason to refuse.
+//! INVARIANT: a log in the formats before v2 is refused as it is; nothing of it is cut.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use record::{BatchView, batch::HEADER_BYTES};
 
-use crate::checkpoints::{read_partition_metadata, write_partition_metadata};
+use crate::checkpoints::{PARTITION_METADATA, read_partition_metadata, uuid_text, write_partition_metadata};
+use crate::index::Hint;
+use crate::layout::{self, SegmentFiles};
 use crate::leader_epochs::{self, LeaderEpochs};
 use crate::log::{Log, LogConfig, remove_if_there};
 use crate::producer_state::ProducerState;
-use crate::segment::{Segment, file_name};
+use crate::segment::{Found, Segment, file_name};
 use crate::storage::Storage;
 use crate::txn_index;
 use crate::{Error, Result};
@@ -39,9 +45,11 @@ pub struct RecoveryReport {
     pub created: bool,
     pub scanned_bytes: u64,
     pub truncated: Option<Truncated>,
+    /// What was lost or damaged, and has been made anew from the batches.
+    pub remade: Vec<&'static str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Truncated {
     pub at_offset: i64,
     pub lost_bytes: u64,
@@ -51,18 +59,27 @@ pub struct Truncated {
 impl RecoveryReport {
     /// A line for the log, if there is anything to say.
     pub fn told(&self) -> Option<String> {
-        let dir = self.dir.display();
-        match &self.truncated {
-            Some(cut) => Some(format!(
-                "{dir}: cut at offset {} ({} bytes dropped): {}", cut.at_offset, cut.lost_bytes, cut.why
-            )),
-            None if self.scanned_bytes > 0 => Some(format!("{dir}: recovered, {} bytes scanned", self.scanned_bytes)),
-            None => None,
+        let mut told = Vec::new();
+        if let Some(Truncated { at_offset, lost_bytes, why }) = &self.truncated {
+            told.push(format!("cut at offset {at_offset} ({lost_bytes} bytes dropped): {why}"));
+        } else if self.scanned_bytes > 0 {
+            told.push(format!("recovered, {} bytes scanned", self.scanned_bytes));
         }
+        if !self.remade.is_empty() {
+            told.push(format!("made anew: {}", self.remade.join(", ")));
+        }
+        (!told.is_empty()).then(|| format!("{}: {}", self.dir.display(), told.join("; ")))
     }
 }
 
 const SCAN_BYTES: usize = 1 << 20;
+
+/// What recovery has to go by where the log was not closed cleanly.
+struct Scan {
+    /// Offset of the first segment that was read anew: producers and aborted transactions are made anew from there.
+    from: i64,
+    end_offset: i64,
+}
 
 impl Log {
     pub fn open(options: OpenOptions) -> Result<(Log, RecoveryReport)> {
@@ -73,13 +90,15 @@ impl Log {
             report.created = true;
             storage.create_dir(&dir).map_err(|e| Error::storage(&dir, e))?;
         }
-        match read_partition_metadata(&*storage, &dir)? {
-            None => write_partition_metadata(&*storage, &dir, &topic_id)?,
-            Some(found) if found == topic_id => {}
-            Some(_) => return Err(Error::corrupt(&dir, "partition.metadata names another topic id")),
-        }
-        let epochs = LeaderEpochs::load(&*storage, dir.join(leader_epochs::FILE_NAME))?;
-        let segments = open_segments(&*storage, &dir, now_ms)?;
+        let identity_unsynced = check_identity(&*storage, &dir, &topic_id, &mut report)?;
+        let files = layout::arrange(&*storage, &dir)?;
+        let (segments, complete) = open_segments(&*storage, &dir, &files, now_ms)?;
+        let epochs_path = dir.join(leader_epochs::FILE_NAME);
+        let (epochs, epochs_lost) = match LeaderEpochs::load(&*storage, epochs_path.clone()) {
+            Ok(epochs) => (epochs, false),
+            Err(Error::Corrupt { .. }) => (LeaderEpochs::empty(epochs_path), true),
+            Err(error) => return Err(error),
+        };
         let mut log = Log {
             storage,
             dir,
@@ -90,184 +109,371 @@ impl Log {
             recovery_point,
             epochs,
             producers: ProducerState::default(),
+            newest_snapshot: None,
             snapshot_at_end: false,
             epochs_changed: false,
+            aborted_unsynced: false,
+            dir_unsynced: files.is_empty(),
+            identity_unsynced,
             poisoned: None,
         };
-        if clean_shutdown || report.created {
-            let last = log.segments.last().expect("open_segments gives at least one");
-            log.end_offset = last.next_offset(&*log.storage)?;
-            log.recovery_point = log.end_offset;
-        } else {
-            log.recover(&mut report)?;
+        log.refuse_old_formats()?;
+        if epochs_lost || (log.epochs.entries().is_empty() && files.iter().any(|files| files.size > 0)) {
+            log.remake_epochs()?;
+            if log.epochs_changed {
+                report.remade.push("leader-epoch-checkpoint");
+            }
         }
+        let mut scan = None;
+        let resumed = if clean_shutdown || report.created { log.resume()? } else { None };
+        match resumed {
+            Some(end_offset) => {
+                log.end_offset = end_offset;
+                log.recovery_point = end_offset;
+            }
+            None => {
+                let found = log.recover(&mut report)?;
+                log.end_offset = found.end_offset;
+                log.recovery_point = log.recovery_point.min(found.end_offset);
+                // Epochs that begin behind the end were of batches that are gone.
+                log.epochs.truncate_end(found.end_offset);
+                scan = Some(found);
+            }
+        }
+        log.remake_sealed_indexes(&complete, scan.as_ref(), &mut report)?;
         log.start_offset = log.segments[0].base_offset.max(log_start_offset.unwrap_or(0)).min(log.end_offset);
-        log.epochs.truncate_end(log.end_offset + 1);
-        log.load_producers(clean_shutdown)?;
+        log.epochs.truncate_end(log.end_offset.saturating_add(1));
+        log.epochs.truncate_start(log.start_offset);
+        match scan {
+            Some(scan) => {
+                let from = log.drop_bad_txn_indexes(&files, scan.from, &mut report)?;
+                log.rebuild_producers(from)?;
+            }
+            // KAFKA: a cleanly stopped log without any snapshot had no producers.
+            None if log.snapshot_offsets()?.is_empty() => {}
+            None => log.rebuild_producers(log.end_offset)?,
+        }
         Ok((log, report))
     }
 
-    /// Scans from the segment that holds the recovery point, and cuts at the first bad batch.
-    fn recover(&mut self, report: &mut RecoveryReport) -> Result<()> {
+    /// Magic 0 and 1 are older than any log that this broker wrote; the oldest segment tells.
+    fn refuse_old_formats(&self) -> Result<()> {
+        let storage = &*self.storage;
+        let Some(oldest) = self.segments.iter().find(|segment| segment.size > 0) else { return Ok(()) };
+        let file = oldest.file(storage)?;
+        refuse_old_format(&Scanner { file: &*file, size: oldest.size, at: 0 }, oldest.path())
+    }
+
+    /// Epochs from the headers of all batches.
+    fn remake_epochs(&mut self) -> Result<()> {
         let storage = self.storage.clone();
-        let point = self.recovery_point;
-        let first = self.segments.partition_point(|segment| segment.base_offset <= point).saturating_sub(1);
-        let mut expected = self.segments[first].base_offset;
-        for at in first..self.segments.len() {
-            remove_if_there(&*storage, &self.dir.join(file_name(self.segments[at].base_offset, ".txnindex")))?;
-            let base_offset = self.segments[at].base_offset;
-            let outcome = if base_offset < expected {
-                Err(format!("segment {base_offset} overlaps the one before it"))
-            } else {
-                self.scan_segment(at, report)?
-            };
-            let why = match outcome {
-                Ok(next) => {
-                    expected = next;
-                    continue;
-                }
-                Err(why) => why,
-            };
-            // The bad segment was cut where it went bad; those behind it cannot be connected any more.
-            let mut lost_bytes = report.truncated.as_ref().map_or(0, |cut| cut.lost_bytes);
-            for segment in self.segments.drain(at + 1..) {
-                lost_bytes += segment.size;
-                for suffix in Segment::file_suffixes() {
-                    remove_if_there(&*storage, &self.dir.join(file_name(segment.base_offset, suffix)))?;
-                }
+        let Log { segments, epochs, epochs_changed, .. } = self;
+        for segment in segments {
+            let walked = segment.walk(&*storage, Hint::START, |found, header| {
+                *epochs_changed |= epochs.assign(header.leader_epoch(), found.base_offset);
+                true
+            });
+            match walked {
+                Ok(_) => {}
+                // What is behind it is judged by the scan, or by whoever reads it.
+                Err(Error::Corrupt { .. }) => break,
+                Err(error) => return Err(error),
             }
-            expected = self.segments[at].next_offset(&*storage)?;
-            report.truncated = Some(Truncated { at_offset: expected, lost_bytes, why });
-            break;
         }
-        self.end_offset = expected;
-        self.recovery_point = self.recovery_point.min(expected);
-        // Epochs that begin behind the end were of batches that are gone.
-        self.epochs.truncate_end(expected);
         Ok(())
     }
 
-    /// Reads a whole segment anew. Ok is the offset behind it; Err says why it was cut (already done).
-    fn scan_segment(&mut self, at: usize, report: &mut RecoveryReport) -> Result<std::result::Result<i64, String>> {
+    /// Takes the active segment up where a clean stop left it. None if it does not look so.
+    fn resume(&mut self) -> Result<Option<i64>> {
         let storage = self.storage.clone();
-        let base_offset = self.segments[at].base_offset;
-        let size = self.segments[at].size;
+        self.active().resume(&*storage)
+    }
+
+    /// Scans from the segment that holds the recovery point, and cuts at the first bad batch.
+    fn recover(&mut self, report: &mut RecoveryReport) -> Result<Scan> {
+        let storage = self.storage.clone();
+        let point = self.recovery_point;
+        let first = self.segments.partition_point(|segment| segment.base_offset <= point).saturating_sub(1);
+        let from = self.segments[first].base_offset;
+        let mut end_offset = from;
+        for at in first..self.segments.len() {
+            let base_offset = self.segments[at].base_offset;
+            let why = if base_offset < end_offset {
+                self.drop_segments_from(at, report)?;
+                format!("the segment of offset {base_offset} overlaps the one before it")
+            } else {
+                remove_if_there(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
+                let (next, outcome) = self.scan_segment(at, report)?;
+                end_offset = next;
+                let Err(why) = outcome else { continue };
+                // What stands behind the cut cannot be connected any more.
+                self.drop_segments_from(at + 1, report)?;
+                why
+            };
+            let cut = report.truncated.get_or_insert_default();
+            (cut.at_offset, cut.why) = (end_offset, why);
+            break;
+        }
+        let (_, sealed) = self.segments[first..].split_last_mut().expect("the scan starts at a segment");
+        for segment in sealed {
+            segment.seal(&*storage)?;
+        }
+        Ok(Scan { from, end_offset })
+    }
+
+    fn drop_segments_from(&mut self, at: usize, report: &mut RecoveryReport) -> Result<()> {
+        for segment in self.segments.drain(at..).rev() {
+            report.truncated.get_or_insert_default().lost_bytes += segment.size;
+            for suffix in Segment::file_suffixes() {
+                remove_if_there(&*self.storage, &self.dir.join(file_name(segment.base_offset, suffix)))?;
+            }
+        }
+        self.dir_unsynced = true;
+        Ok(())
+    }
+
+    /// Reads a whole segment anew: the offset behind it, and if it was cut (already done), why.
+    fn scan_segment(
+        &mut self,
+        at: usize,
+        report: &mut RecoveryReport,
+    ) -> Result<(i64, std::result::Result<(), String>)> {
+        let storage = self.storage.clone();
+        let old = &self.segments[at];
+        let (base_offset, size) = (old.base_offset, old.size);
         let interval = self.config.index_interval_bytes;
-        let mut fresh = Segment::create(&self.dir, base_offset, self.segments[at].created_ms);
-        fresh.offset_index.file.truncate(&*storage, 0)?;
-        fresh.time_index.file.truncate(&*storage, 0)?;
-        let file = fresh.file(&*storage)?.clone();
+        let mut fresh = Segment::blank(old.path().to_owned(), base_offset, old.created_ms);
+        fresh.offset_index.file.truncate_file(&*storage)?;
+        fresh.time_index.file.truncate_file(&*storage)?;
+        let file = fresh.file(&*storage)?;
         let mut reader = Scanner { file: &*file, size, at: 0 };
         let mut next = base_offset;
         let outcome = loop {
             let position = reader.at;
             let batch = match reader.next(fresh.path())? {
-                None => break Ok(next),
+                None => break Ok(()),
                 Some(Err(why)) => break Err(why),
                 Some(Ok(batch)) => batch,
             };
             let view = BatchView::parse(&batch).map_err(|e| Error::corrupt(fresh.path(), e.to_string()))?;
-            if !view.crc_is_valid() || view.base_offset() < next || view.last_offset_delta() < 0 {
+            let continues = view.base_offset() >= next && view.last_offset() >= view.base_offset();
+            if !view.crc_is_valid() || !continues || view.last_offset() == i64::MAX {
                 break Err(format!("batch at position {position} does not match its CRC or the offsets before it"));
             }
             next = view.next_offset();
             fresh.note(&*storage, &view, position, interval)?;
-            let epoch = view.leader_epoch();
-            self.epochs.assign(epoch, view.base_offset());
+            if self.epochs.assign(view.leader_epoch(), view.base_offset()) {
+                self.epochs_changed = true;
+            }
         };
         report.scanned_bytes += fresh.size;
         if outcome.is_err() {
-            let lost_bytes = size - fresh.size;
-            file.truncate(fresh.size).map_err(|e| Error::storage(fresh.path(), e))?;
-            report.truncated = Some(Truncated { at_offset: next, lost_bytes, why: String::new() });
+            refuse_old_format(&reader, fresh.path())?;
+            let (kept, lost_bytes) = (fresh.size, size - fresh.size);
+            // On the disk at once: what is appended here must not meet these bytes again after a power failure.
+            file.truncate(kept).and_then(|()| file.sync_data()).map_err(|e| Error::storage(fresh.path(), e))?;
+            report.truncated.get_or_insert_default().lost_bytes += lost_bytes;
         }
-        fresh.complete_indexes(&*storage, at + 1 < self.segments.len())?;
         self.segments[at] = fresh;
-        Ok(outcome)
+        Ok((next, outcome))
     }
 
-    /// Producers from the newest sound snapshot, and the batches behind it.
-    fn load_producers(&mut self, clean_shutdown: bool) -> Result<()> {
-        let mut offsets = self.snapshot_offsets()?;
-        offsets.retain(|offset| *offset <= self.end_offset);
-        // KAFKA: a cleanly stopped log without any snapshot had no producers.
-        if offsets.is_empty() && clean_shutdown {
-            return Ok(());
+    /// Indexes of segments that were not scanned: those that are missing, or (after an unclean stop) do not look whole.
+    fn remake_sealed_indexes(
+        &mut self,
+        complete: &[bool],
+        scan: Option<&Scan>,
+        report: &mut RecoveryReport,
+    ) -> Result<()> {
+        let storage = self.storage.clone();
+        let interval = self.config.index_interval_bytes;
+        let count = self.segments.len();
+        for (at, segment) in self.segments.iter_mut().enumerate() {
+            if scan.is_some_and(|scan| segment.base_offset >= scan.from) {
+                break;
+            }
+            let active = at + 1 == count;
+            let complete = complete.get(at).copied().unwrap_or(false);
+            let lost = segment.size > 0 && !complete || scan.is_some() && !segment.indexes_look_whole(&*storage);
+            if lost {
+                segment.rebuild_indexes(&*storage, interval, !active)?;
+                report.remade.push("index");
+            }
         }
-        self.rebuild_producers()
+        Ok(())
     }
 
-    fn snapshot_offsets(&self) -> Result<Vec<i64>> {
+    /// Removes what is no `.txnindex`; gives the offset from which aborted transactions must be looked for anew.
+    fn drop_bad_txn_indexes(&self, files: &[SegmentFiles], scanned: i64, report: &mut RecoveryReport) -> Result<i64> {
+        let mut from = scanned;
+        for found in files.iter().filter(|found| found.has_txn_index && found.base_offset < scanned) {
+            let path = self.dir.join(file_name(found.base_offset, ".txnindex"));
+            if let Err(Error::Corrupt { .. }) = txn_index::read(&*self.storage, &path) {
+                remove_if_there(&*self.storage, &path)?;
+                report.remade.push("txnindex");
+                from = from.min(found.base_offset);
+            }
+        }
+        Ok(from)
+    }
+
+    pub(crate) fn snapshot_offsets(&self) -> Result<Vec<i64>> {
         let names = self.storage.list(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
-        let offset = |name: &str| name.strip_suffix(".snapshot")?.parse::<i64>().ok();
-        let mut offsets: Vec<i64> = names.iter().filter_map(|(name, _)| offset(name)).collect();
+        let offset = |(name, _): &(String, u64)| match layout::parse_file_name(name)? {
+            (offset, ".snapshot") => Some(offset),
+            _ => None,
+        };
+        let mut offsets: Vec<i64> = names.iter().filter_map(offset).collect();
         offsets.sort_unstable();
         Ok(offsets)
     }
 
-    pub(crate) fn rebuild_producers(&mut self) -> Result<()> {
+    /// Producers from the newest sound snapshot up to `offset_max`, and the batches behind it. Aborted transactions
+    /// whose entry is missing get one.
+    pub(crate) fn rebuild_producers(&mut self, offset_max: i64) -> Result<()> {
         let storage = self.storage.clone();
-        self.producers = ProducerState::default();
+        let mut producers = ProducerState::default();
         let mut from = self.segments[0].base_offset;
+        self.newest_snapshot = None;
         for offset in self.snapshot_offsets()?.into_iter().rev() {
             let path = self.dir.join(file_name(offset, ".snapshot"));
-            let bytes = storage.read(&path).map_err(|e| Error::storage(&path, e))?;
-            match ProducerState::decode_snapshot(&bytes).filter(|_| offset <= self.end_offset) {
-                Some(state) => {
-                    self.producers = state;
-                    from = offset;
-                    break;
-                }
-                // Unsound, or of a future that was cut off.
-                None => remove_if_there(&*storage, &path)?,
+            if offset > self.end_offset {
+                // Of a future that was cut off.
+                remove_if_there(&*storage, &path)?;
+                continue;
             }
+            self.newest_snapshot = self.newest_snapshot.max(Some(offset));
+            if offset > offset_max {
+                continue;
+            }
+            let bytes = storage.read(&path).map_err(|e| Error::storage(&path, e))?;
+            if let Some(state) = ProducerState::decode_snapshot(&bytes) {
+                (producers, from) = (state, offset);
+                break;
+            }
+            remove_if_there(&*storage, &path)?;
         }
         self.snapshot_at_end = from == self.end_offset;
-        let (mut producers, segments) = (std::mem::take(&mut self.producers), &self.segments);
-        for segment in segments {
+        for segment in &self.segments {
             if from >= self.end_offset {
                 break;
             }
-            let Some(first) = segment.find(&*storage, from)? else { continue };
-            let mut batches = Vec::new();
-            segment.walk(&*storage, first.position, |found| {
-                batches.push(found);
-                true
-            })?;
+            let first = match segment.find(&*storage, from) {
+                Ok(Some(first)) => first,
+                Ok(None) | Err(Error::Corrupt { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             let path = self.dir.join(file_name(segment.base_offset, ".txnindex"));
             let known = txn_index::read(&*storage, &path)?.last().map_or(-1, |aborted| aborted.last_offset);
-            for found in batches {
-                let bytes = segment.read_batch(&*storage, &found)?;
-                let view = BatchView::parse(&bytes).map_err(|e| Error::corrupt(segment.path(), e.to_string()))?;
-                if let Some(aborted) = producers.apply(&view)
-                    && aborted.last_offset > known
-                {
-                    txn_index::append(&*storage, &path, &aborted)?;
-                }
-                from = from.max(view.next_offset());
+            let mut outcome = Ok(());
+            let hint = Hint { position: first.position, last_offset: Some(first.last_offset) };
+            let walked = segment.walk(&*storage, hint, |found, header| {
+                from = found.last_offset.saturating_add(1);
+                outcome = replay(&*storage, segment, &mut producers, (found, header), (&path, known));
+                outcome.is_ok()
+            });
+            outcome?;
+            match walked {
+                // Rot in a segment that was not scanned: what stands before and behind it counts.
+                Ok(_) | Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
+        self.aborted_unsynced = true;
         self.producers = producers;
         Ok(())
     }
 }
 
-fn open_segments(storage: &dyn Storage, dir: &Path, now_ms: i64) -> Result<Vec<Segment>> {
-    let mut files = storage.list(dir).map_err(|e| Error::storage(dir, e))?;
-    files.sort();
-    for (name, _) in files.iter().filter(|(name, _)| name.ends_with(".deleted") || name.ends_with(".cleaned")) {
-        remove_if_there(storage, &dir.join(name))?;
+/// Applies one batch of the log: a header is enough for data, a marker is read whole.
+fn replay(
+    storage: &dyn Storage,
+    segment: &Segment,
+    producers: &mut ProducerState,
+    (found, header): (&Found, &BatchView<'_>),
+    (aborted_path, known): (&Path, i64),
+) -> Result<()> {
+    if !header.has_producer() {
+        return Ok(());
     }
-    let base = |name: &str| name.strip_suffix(".log")?.parse::<i64>().ok();
-    let logs: Vec<(i64, u64)> = files.iter().filter_map(|(name, size)| Some((base(name)?, *size))).collect();
-    let mut segments = Vec::with_capacity(logs.len().max(1));
-    for (i, (base_offset, size)) in logs.iter().enumerate() {
-        segments.push(Segment::open(storage, dir, *base_offset, *size, i + 1 == logs.len(), now_ms)?);
+    if !header.is_control() {
+        producers.apply(header);
+        return Ok(());
+    }
+    let bytes = segment.read_batch(storage, found)?;
+    let view = BatchView::parse(&bytes).map_err(|e| Error::corrupt(segment.path(), e.to_string()))?;
+    match producers.apply(&view) {
+        Some(aborted) if aborted.last_offset > known => txn_index::append(storage, aborted_path, &aborted),
+        _ => Ok(()),
+    }
+}
+
+/// The directory is of this topic. True if partition.metadata was written, and is not on the disk yet.
+fn check_identity(storage: &dyn Storage, dir: &Path, topic_id: &[u8; 16], report: &mut RecoveryReport) -> Result<bool> {
+    let found = match read_partition_metadata(storage, dir) {
+        Ok(found) => found,
+        // Written at creation and synced by the first flush: a power failure in between leaves it empty.
+        Err(Error::Corrupt { .. }) => {
+            report.remade.push("partition.metadata");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    match found {
+        Some(found) if found == *topic_id => Ok(false),
+        Some(found) => Err(Error::corrupt(
+            &dir.join(PARTITION_METADATA),
+            format!(
+                "topic_id is {}, but the cluster has {} for this topic: the directory is of an earlier topic of that name.                  Move it out of log.dirs",
+                uuid_text(&found),
+                uuid_text(topic_id)
+            ),
+        )),
+        None => write_partition_metadata(storage, dir, topic_id).map(|()| true),
+    }
+}
+
+/// The segments, and of each whether it has both of its indexes.
+fn open_segments(
+    storage: &dyn Storage,
+    dir: &Path,
+    files: &[SegmentFiles],
+    now_ms: i64,
+) -> Result<(Vec<Segment>, Vec<bool>)> {
+    let mut segments = Vec::with_capacity(files.len().max(1));
+    for (at, found) in files.iter().enumerate() {
+        segments.push(Segment::open(storage, dir, found, at + 1 == files.len(), now_ms)?);
     }
     if segments.is_empty() {
-        segments.push(Segment::create(dir, 0, now_ms));
+        segments.push(Segment::create(storage, dir, 0, now_ms)?);
     }
-    Ok(segments)
+    Ok((segments, files.iter().map(|found| found.has_offset_index && found.has_time_index).collect()))
+}
+
+/// Refuses the log if what stands where the reader is, is a whole message of format v0 or v1.
+fn refuse_old_format(reader: &Scanner<'_>, path: &Path) -> Result<()> {
+    const CRC_AT: usize = 12;
+    const MAGIC_AT: usize = 16;
+    let mut header = [0; MAGIC_AT + 1];
+    let read = reader.file.read_at(&mut header, reader.at).map_err(|e| Error::storage(path, e))?;
+    let magic = header[MAGIC_AT];
+    let size = header[8..].first_chunk().map_or(0, |size| i32::from_be_bytes(*size)) as i64 + CRC_AT as i64;
+    let left = reader.size.saturating_sub(reader.at);
+    if read < header.len() || magic > 1 || size <= header.len() as i64 || size as u64 > left {
+        return Ok(());
+    }
+    let mut message = vec![0; size as usize];
+    let read = reader.file.read_at(&mut message, reader.at).map_err(|e| Error::storage(path, e))?;
+    let crc = header[CRC_AT..].first_chunk().map_or(0, |crc| u32::from_be_bytes(*crc));
+    if read < message.len() || record::crc32c::crc32(&message[MAGIC_AT..]) != crc {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        path,
+        format!(
+            "holds messages of format v{magic}, written before Kafka 0.11; only v2 is read here. Nothing was changed: copy the              topic with Apache Kafka (a consumer and a producer rewrite it in v2), or move this directory out of log.dirs"
+        ),
+    ))
 }
 
 /// Reads a segment's batches one after the other, in large pieces' worth of memory at most.

@@ -1,14 +1,17 @@
 //! One segment: batches back to back in a `.log`, with an index by offset and one by time.
 //!
 //! INVARIANT: `size` is where the next batch goes; what a file may hold beyond it (preallocation) is never read.
+//! INVARIANT: an index only says where to start walking; what it says is compared with the batch that stands there.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use record::batch::HEADER_BYTES;
 use record::BatchView;
+use record::batch::{HEADER_BYTES, MAGIC};
 
-use crate::index::{IndexFile, OffsetIndex, TimeIndex};
+use crate::handles::Handle;
+use crate::index::{Hint, IndexFile, OffsetIndex, TimeIndex};
+use crate::layout::SegmentFiles;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result};
 
@@ -24,14 +27,13 @@ pub struct Segment {
     pub size: u64,
     pub offset_index: OffsetIndex,
     pub time_index: TimeIndex,
-    /// Newest timestamp so far and the last offset of its batch.
-    pub newest: Option<(i64, i64)>,
     /// When the first batch was written, by its own timestamp: what `segment.ms` counts from.
     pub rolling_from_ms: Option<i64>,
     pub created_ms: i64,
+    /// Newest timestamp so far and the last offset of its batch; None in a sealed segment means that the index knows.
+    newest: Option<(i64, i64)>,
     bytes_since_index: usize,
-    path: PathBuf,
-    file: OnceLock<Arc<dyn StorageFile>>,
+    handle: Handle,
 }
 
 /// Where a batch stands in its segment.
@@ -44,9 +46,16 @@ pub struct Found {
     pub max_timestamp: i64,
 }
 
+impl Found {
+    pub fn end(&self) -> u64 {
+        self.position + self.size_bytes as u64
+    }
+}
+
 impl Segment {
-    pub fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Segment {
-        let index = |suffix, bytes| IndexFile::empty(dir.join(file_name(base_offset, suffix)), bytes);
+    /// A segment that owns no file yet.
+    pub fn blank(path: PathBuf, base_offset: i64, now_ms: i64) -> Segment {
+        let index = |suffix: &str, bytes| IndexFile::empty(path.with_file_name(file_name(base_offset, suffix)), bytes);
         Segment {
             base_offset,
             size: 0,
@@ -56,52 +65,60 @@ impl Segment {
             rolling_from_ms: None,
             created_ms: now_ms,
             bytes_since_index: 0,
-            path: dir.join(file_name(base_offset, ".log")),
-            file: OnceLock::new(),
+            handle: Handle::new(path),
         }
     }
 
-    /// An existing segment whose indexes are trusted. `active`: it will be appended to.
-    pub fn open(storage: &dyn Storage, dir: &Path, base_offset: i64, size: u64, active: bool, now_ms: i64) -> Result<Segment> {
-        let mut segment = Segment::create(dir, base_offset, now_ms);
-        segment.size = size;
-        let index = |path: PathBuf, bytes| match (active, storage.exists(&path)) {
+    /// A new segment. Its file is made at once: its name is all that knows where an empty log goes on.
+    pub fn create(storage: &dyn Storage, dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segment> {
+        let path = dir.join(file_name(base_offset, ".log"));
+        storage.open(&path, true).map_err(|e| Error::storage(&path, e))?;
+        Ok(Segment::blank(path, base_offset, now_ms))
+    }
+
+    /// An existing segment. `active`: it will be appended to. A missing index is an empty one; see `has_both_indexes`.
+    pub fn open(storage: &dyn Storage, dir: &Path, files: &SegmentFiles, active: bool, now_ms: i64) -> Result<Segment> {
+        let base_offset = files.base_offset;
+        let mut segment = Segment::blank(dir.join(file_name(base_offset, ".log")), base_offset, now_ms);
+        segment.size = files.size;
+        let index = |path: PathBuf, bytes, there| match (active, there) {
             (_, false) => Ok(IndexFile::empty(path, bytes)),
             (true, true) => IndexFile::load(storage, path, bytes),
             (false, true) => Ok(IndexFile::sealed(path, bytes)),
         };
-        segment.offset_index.file = index(segment.offset_index.file.path().to_owned(), OffsetIndex::ENTRY_BYTES)?;
-        segment.time_index.file = index(segment.time_index.file.path().to_owned(), TimeIndex::ENTRY_BYTES)?;
-        if size > 0 {
-            segment.newest = segment.time_index.last(storage);
-        }
+        let path = segment.offset_index.file.path().to_owned();
+        segment.offset_index.file = index(path, OffsetIndex::ENTRY_BYTES, files.has_offset_index)?;
+        let path = segment.time_index.file.path().to_owned();
+        segment.time_index.file = index(path, TimeIndex::ENTRY_BYTES, files.has_time_index)?;
         Ok(segment)
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.handle.path()
     }
 
-    pub fn file(&self, storage: &dyn Storage) -> Result<&Arc<dyn StorageFile>> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let file = storage.open(&self.path, true).map_err(|e| Error::storage(&self.path, e))?;
-        Ok(self.file.get_or_init(|| file))
+    pub fn file(&self, storage: &dyn Storage) -> Result<Arc<dyn StorageFile>> {
+        self.handle.get(storage)
     }
 
     pub fn file_suffixes() -> [&'static str; 4] {
         [".log", ".index", ".timeindex", ".txnindex"]
     }
 
+    /// Newest timestamp and the last offset of its batch, as far as it is known.
+    pub fn newest(&self, storage: &dyn Storage) -> Option<(i64, i64)> {
+        self.newest.or_else(|| self.time_index.last(storage)).filter(|_| self.size > 0)
+    }
+
     pub fn append(&mut self, storage: &dyn Storage, batch: &BatchView<'_>, index_interval_bytes: usize) -> Result<u64> {
         let position = self.size;
-        self.file(storage)?.write_at(batch.bytes(), position).map_err(|e| Error::storage(&self.path, e))?;
+        self.handle.pin();
+        self.file(storage)?.write_at(batch.bytes(), position).map_err(|e| Error::storage(self.path(), e))?;
         self.note(storage, batch, position, index_interval_bytes)?;
         Ok(position)
     }
 
-    /// Takes a batch that stands at `position` into the indexes.
+    /// Takes a batch that stands at `position` into the indexes. A header is enough of it.
     pub fn note(
         &mut self,
         storage: &dyn Storage,
@@ -133,39 +150,101 @@ impl Segment {
         }
     }
 
-    /// The indexes are complete, with a last entry for the newest timestamp.
-    pub fn complete_indexes(&mut self, storage: &dyn Storage, seal: bool) -> Result<()> {
+    /// The active segment's indexes are complete and trimmed, with a last entry for the newest timestamp.
+    pub fn write_indexes(&mut self, storage: &dyn Storage) -> Result<()> {
         self.push_newest(storage)?;
-        if seal {
-            self.offset_index.file.seal(storage)?;
-            self.time_index.file.seal(storage)
-        } else {
-            self.offset_index.file.write_out(storage)?;
-            self.time_index.file.write_out(storage)
-        }
+        self.offset_index.file.write_out(storage)?;
+        self.time_index.file.write_out(storage)
+    }
+
+    /// The segment is complete: its indexes too, and on the disk. Its records are synced by the log.
+    pub fn seal(&mut self, storage: &dyn Storage) -> Result<()> {
+        self.push_newest(storage)?;
+        self.offset_index.file.seal(storage)?;
+        self.time_index.file.seal(storage)
+    }
+
+    /// The segment is appended to again, since what followed it is gone.
+    pub fn unseal(&mut self, storage: &dyn Storage) {
+        self.newest = self.newest(storage);
+        self.offset_index.file.unseal(storage);
+        self.time_index.file.unseal(storage);
     }
 
     pub fn sync(&self, storage: &dyn Storage) -> Result<()> {
-        self.file(storage)?.sync_data().map_err(|e| Error::storage(&self.path, e))
+        self.file(storage)?.sync_data().map_err(|e| Error::storage(self.path(), e))
     }
 
-    /// Walks batch headers from `from`, which must be a batch's start, until `visit` says stop.
-    pub fn walk(&self, storage: &dyn Storage, from: u64, mut visit: impl FnMut(Found) -> bool) -> Result<()> {
+    /// Synced and complete: its file need not stay open.
+    pub fn release_file(&self) {
+        self.handle.unpin();
+    }
+
+    /// Whether the indexes of a sealed segment look whole. Only a power failure leaves them otherwise.
+    pub fn indexes_look_whole(&self, storage: &dyn Storage) -> bool {
+        let timed = self.size == 0 || self.time_index.last(storage).is_some_and(|(timestamp, _)| timestamp >= 0);
+        timed && self.offset_index.ends_well(storage) && self.time_index.ends_well(storage)
+    }
+
+    /// Makes both indexes from the batches. The segment stays sealed if it was.
+    pub fn rebuild_indexes(&mut self, storage: &dyn Storage, index_interval_bytes: usize, seal: bool) -> Result<()> {
+        let mut fresh = Segment::blank(self.path().to_owned(), self.base_offset, self.created_ms);
+        fresh.offset_index.file.truncate_file(storage)?;
+        fresh.time_index.file.truncate_file(storage)?;
+        let mut outcome = Ok(());
+        let walked = self.walk(storage, Hint::START, |found, header| {
+            outcome = fresh.note(storage, header, found.position, index_interval_bytes);
+            outcome.is_ok()
+        });
+        outcome?;
+        match walked {
+            // Rot in the middle is told to whoever reads it; what stands before it is found.
+            Ok(_) | Err(Error::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if seal {
+            fresh.seal(storage)?;
+        }
+        *self = Segment { size: self.size, ..fresh };
+        Ok(())
+    }
+
+    /// Walks batch headers from `hint` until `visit` says stop or no whole batch is left; gives where it ended. A hint
+    /// that does not fit the batch at its position is not taken.
+    pub fn walk(
+        &self,
+        storage: &dyn Storage,
+        hint: Hint,
+        mut visit: impl FnMut(&Found, &BatchView<'_>) -> bool,
+    ) -> Result<u64> {
+        if self.size < HEADER_BYTES as u64 {
+            return Ok(0);
+        }
         let file = self.file(storage)?;
         let mut buffer = [0; WALK_BYTES];
-        let (mut at, mut window, mut filled) = (from, from, 0);
-        while at + HEADER_BYTES as u64 <= self.size {
-            if at < window || at + HEADER_BYTES as u64 > window + filled as u64 {
+        let mut unproven = hint.last_offset;
+        let (mut at, mut window, mut filled) = (hint.position, 0, 0);
+        loop {
+            let in_reach = at.checked_add(HEADER_BYTES as u64).is_some_and(|end| end <= self.size);
+            if in_reach && (at < window || at + HEADER_BYTES as u64 > window + filled as u64) {
                 window = at;
-                filled = file.read_at(&mut buffer, at).map_err(|e| Error::storage(&self.path, e))?;
+                filled = file.read_at(&mut buffer, at).map_err(|e| Error::storage(self.path(), e))?;
             }
-            let start = (at - window) as usize;
-            let header = buffer[start..filled].first_chunk::<HEADER_BYTES>();
-            let size = header.and_then(|h| BatchView::promised_bytes(h));
-            let (Some(header), Some(size_bytes)) = (header, size) else {
-                return Err(Error::corrupt(&self.path, format!("no batch at position {at}")));
+            let header = if in_reach { buffer[(at - window) as usize..filled].first_chunk::<HEADER_BYTES>() } else { None };
+            let batch = header.map(BatchView::header_only).filter(|batch| batch.magic() == MAGIC);
+            let size_bytes = header.and_then(|header| BatchView::promised_bytes(header));
+            if let Some(last_offset) = unproven.take()
+                && batch.is_none_or(|batch| size_bytes.is_none() || batch.last_offset() != last_offset)
+            {
+                at = 0;
+                continue;
+            }
+            if !in_reach {
+                return Ok(at);
+            }
+            let (Some(batch), Some(size_bytes)) = (batch, size_bytes) else {
+                return Err(Error::corrupt(self.path(), format!("no batch of format v2 at position {at}")));
             };
-            let batch = BatchView::header_only(header);
             let found = Found {
                 position: at,
                 size_bytes,
@@ -173,21 +252,20 @@ impl Segment {
                 last_offset: batch.last_offset(),
                 max_timestamp: batch.max_timestamp(),
             };
-            if at + size_bytes as u64 > self.size || !visit(found) {
-                return Ok(());
+            if found.end() > self.size || !visit(&found, &batch) {
+                return Ok(at);
             }
-            at += size_bytes as u64;
+            at = found.end();
         }
-        Ok(())
     }
 
     /// The batch that holds `offset`, or the first one behind it.
     pub fn find(&self, storage: &dyn Storage, offset: i64) -> Result<Option<Found>> {
         let mut result = None;
-        self.walk(storage, self.offset_index.position_before(storage, offset), |found| {
+        self.walk(storage, self.offset_index.hint_for(storage, offset), |found, _| {
             let hit = found.last_offset >= offset;
             if hit {
-                result = Some(found);
+                result = Some(*found);
             }
             !hit
         })?;
@@ -199,14 +277,17 @@ impl Segment {
         if limit >= self.size {
             return Ok(self.size);
         }
-        let start = self.offset_index.boundary_before(storage, limit).max(from);
-        let mut boundary = start;
-        self.walk(storage, start, |found| {
-            let end = found.position + found.size_bytes as u64;
-            if end <= limit {
-                boundary = end;
+        let hint = self.offset_index.hint_at(storage, limit);
+        let hint = if hint.position > from { hint } else { Hint { position: from, last_offset: None } };
+        let mut boundary = from;
+        self.walk(storage, hint, |found, _| {
+            if found.position <= limit {
+                boundary = boundary.max(found.position);
             }
-            end < limit
+            if found.end() <= limit {
+                boundary = boundary.max(found.end());
+            }
+            found.end() < limit
         })?;
         Ok(boundary)
     }
@@ -214,40 +295,76 @@ impl Segment {
     /// One whole batch's bytes.
     pub fn read_batch(&self, storage: &dyn Storage, found: &Found) -> Result<Vec<u8>> {
         let mut bytes = vec![0; found.size_bytes];
-        let read = self.file(storage)?.read_at(&mut bytes, found.position).map_err(|e| Error::storage(&self.path, e))?;
+        let read = self.file(storage)?.read_at(&mut bytes, found.position).map_err(|e| Error::storage(self.path(), e))?;
         if read < bytes.len() {
-            return Err(Error::corrupt(&self.path, format!("batch at {} is cut short", found.position)));
+            return Err(Error::corrupt(self.path(), format!("batch at {} is cut short", found.position)));
         }
         Ok(bytes)
     }
 
-    /// The offset behind the last batch, found from the end of the index.
+    /// Takes up a segment whose indexes are trusted where they were left: the offset behind its last batch. None if its end
+    /// is not where a batch ends, so that it must be scanned.
+    pub fn resume(&mut self, storage: &dyn Storage) -> Result<Option<i64>> {
+        let (mut next, mut newest) = (self.base_offset, self.time_index.last(storage));
+        let (mut started_at, mut sound) = (None, true);
+        let walked = self.walk(storage, self.offset_index.last(storage), |found, _| {
+            started_at.get_or_insert(found.position);
+            sound = found.base_offset >= self.base_offset && found.last_offset >= next.max(found.base_offset);
+            next = found.last_offset.saturating_add(1);
+            if newest.is_none_or(|(timestamp, _)| found.max_timestamp > timestamp) {
+                newest = Some((found.max_timestamp, found.last_offset));
+            }
+            sound
+        });
+        if !sound || !walked.is_ok_and(|end| end == self.size) {
+            return Ok(None);
+        }
+        self.newest = newest;
+        self.bytes_since_index = (self.size - started_at.unwrap_or(self.size)) as usize;
+        self.rolling_from_ms = self.first_timestamp(storage)?;
+        Ok(Some(next))
+    }
+
+    fn first_timestamp(&self, storage: &dyn Storage) -> Result<Option<i64>> {
+        let mut first = None;
+        self.walk(storage, Hint::START, |found, _| {
+            first = Some(found.max_timestamp);
+            false
+        })?;
+        Ok(first)
+    }
+
+    /// The offset behind the last batch.
     pub fn next_offset(&self, storage: &dyn Storage) -> Result<i64> {
         let mut next = self.base_offset;
-        self.walk(storage, self.offset_index.last_position(storage), |found| {
-            next = found.last_offset + 1;
+        self.walk(storage, self.offset_index.last(storage), |found, _| {
+            next = found.last_offset.saturating_add(1);
             true
         })?;
         Ok(next)
     }
 
-    /// Cuts the segment at `position`, which is where a batch for `offset` would start.
+    /// Cuts the segment at `position`, which is where a batch for `offset` would start. The cut is on the disk when this
+    /// returns: what is appended now must not meet what was cut after a power failure.
     pub fn truncate(&mut self, storage: &dyn Storage, position: u64, offset: i64) -> Result<()> {
-        self.file(storage)?.truncate(position).map_err(|e| Error::storage(&self.path, e))?;
+        self.unseal(storage);
+        let file = self.file(storage)?;
+        self.handle.pin();
+        file.truncate(position).and_then(|()| file.sync_data()).map_err(|e| Error::storage(self.path(), e))?;
         self.offset_index.truncate_to_position(storage, position)?;
         self.time_index.truncate_to_offset(storage, offset)?;
         self.size = position;
-        self.newest = self.time_index.last(storage);
-        let from = self.offset_index.last_position(storage);
-        let mut newest = self.newest;
-        self.walk(storage, from, |found| {
+        let mut newest = self.time_index.last(storage);
+        let mut from = None;
+        self.walk(storage, self.offset_index.last(storage), |found, _| {
+            from.get_or_insert(found.position);
             if newest.is_none_or(|(timestamp, _)| found.max_timestamp > timestamp) {
                 newest = Some((found.max_timestamp, found.last_offset));
             }
             true
         })?;
         self.newest = newest;
-        self.bytes_since_index = (position - from) as usize;
+        self.bytes_since_index = (position - from.unwrap_or(position)) as usize;
         if position == 0 {
             self.rolling_from_ms = None;
         }

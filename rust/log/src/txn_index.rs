@@ -42,11 +42,31 @@ impl AbortedTransaction {
 
 /// All entries of a segment; none if it has no such file.
 pub fn read(storage: &dyn Storage, path: &Path) -> Result<Vec<AbortedTransaction>> {
-    if !storage.exists(path) {
-        return Ok(Vec::new());
+    let bytes = match storage.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::storage(path, error)),
+    };
+    parse(&bytes).ok_or_else(|| {
+        Error::corrupt(path, "not a whole number of version 0 entries; it is made anew if the broker starts unclean")
+    })
+}
+
+/// The entries of a file, None if it is not one.
+pub fn parse(bytes: &[u8]) -> Option<Vec<AbortedTransaction>> {
+    let entries = bytes.chunks_exact(ENTRY_BYTES);
+    if !entries.remainder().is_empty() {
+        return None;
     }
-    let bytes = storage.read(path).map_err(|e| Error::storage(path, e))?;
-    Ok(bytes.chunks_exact(ENTRY_BYTES).map(AbortedTransaction::decode).collect())
+    entries.map(|entry| (entry[..2] == [0, 0]).then(|| AbortedTransaction::decode(entry))).collect()
+}
+
+/// What was appended is on the disk, if there is such a file.
+pub fn sync(storage: &dyn Storage, path: &Path) -> Result<()> {
+    match storage.open(path, false).and_then(|file| file.sync_data()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(path, error)),
+        _ => Ok(()),
+    }
 }
 
 pub fn append(storage: &dyn Storage, path: &Path, aborted: &AbortedTransaction) -> Result<()> {
@@ -61,9 +81,25 @@ pub fn append(storage: &dyn Storage, path: &Path, aborted: &AbortedTransaction) 
 /// Drops the transactions whose marker stands at or behind `end`.
 pub fn truncate(storage: &dyn Storage, path: &Path, end: i64) -> Result<()> {
     let kept = read(storage, path)?.iter().take_while(|aborted| aborted.last_offset < end).count();
-    if storage.exists(path) {
-        let cut = || storage.open(path, false)?.truncate((kept * ENTRY_BYTES) as u64);
-        cut().map_err(|e| Error::storage(path, e))?;
+    let cut = || storage.open(path, false)?.truncate((kept * ENTRY_BYTES) as u64);
+    match cut() {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(path, error)),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_as_written_and_a_torn_or_newer_file_is_not_one() {
+        let aborted = AbortedTransaction { producer_id: 9, first_offset: 3, last_offset: 8, last_stable_offset: 5 };
+        let bytes = aborted.encode();
+        assert_eq!(parse(&bytes), Some(vec![aborted]));
+        assert_eq!(parse(&bytes[..33]), None);
+        let mut newer = bytes;
+        newer[1] = 1;
+        assert_eq!(parse(&newer), None);
+    }
 }

@@ -46,7 +46,12 @@ pub fn build_batch<'py>(
     });
     for (timestamp, key, value, headers) in &records {
         let headers: Vec<(&[u8], Option<&[u8]>)> = headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect();
-        builder.push(NewRecord { timestamp: *timestamp, key: key.as_deref(), value: value.as_deref(), headers: &headers });
+        builder.push(NewRecord {
+            timestamp: *timestamp,
+            key: key.as_deref(),
+            value: value.as_deref(),
+            headers: &headers,
+        });
     }
     let bytes = builder.build().map_err(told)?;
     Ok(PyBytes::new(py, &bytes))

@@ -3,7 +3,9 @@
 //! INVARIANT: `decompress` never gives nor allocates more than `bytes_max` (plus one block), whatever a stream promises.
 //!
 //! KAFKA: snappy is the xerial stream (lengths big-endian); several clients send one raw block instead, and it is read.
-//! KAFKA: lz4 frames must have independent blocks; zstd and snappy may not have surplus bytes behind them, gzip may.
+//! KAFKA: lz4 frames must have independent blocks; one frame is read, and what stands behind it is passed over.
+//! KAFKA: gzip members may follow one another; what stands behind the last and is none is passed over.
+//! KAFKA: zstd and snappy may not have surplus bytes behind them.
 
 use std::io::{self, Read, Write};
 
@@ -45,14 +47,15 @@ impl Codec {
         match self {
             Codec::None if data.len() > bytes_max => Err(Error::TooLarge { bytes_max }),
             Codec::None => Ok(data.to_vec()),
-            Codec::Gzip => self.read_bounded(flate2::read::GzDecoder::new(data), bytes_max),
+            Codec::Gzip => self.decompress_gzip(data, bytes_max),
             Codec::Snappy => self.decompress_snappy(data, bytes_max),
             Codec::Lz4 => {
                 // Byte 4 is the frame descriptor's flags: bit 5 says that blocks do not refer to one another.
                 if data.len() > 4 && data[4] & 0x20 == 0 {
                     return Err(self.error("blocks that depend on one another are not supported"));
                 }
-                self.read_bounded(lz4_flex::frame::FrameDecoder::new(data), bytes_max)
+                let frame = lz4_frame_bytes(data).map_or(data, |len| &data[..len]);
+                self.read_bounded(lz4_flex::frame::FrameDecoder::new(frame), bytes_max)
             }
             Codec::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| self.error(e))?;
@@ -63,11 +66,29 @@ impl Codec {
 
     fn read_bounded(self, reader: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
         let mut out = Vec::new();
-        let read = reader.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(|e| self.error(e))?;
-        if read > bytes_max {
-            return Err(Error::TooLarge { bytes_max });
-        }
+        self.read_into(reader, &mut out, bytes_max)?;
         Ok(out)
+    }
+
+    fn read_into(self, reader: impl Read, out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
+        let left = (bytes_max - out.len()) as u64;
+        reader.take(left.saturating_add(1)).read_to_end(out).map_err(|e| self.error(e))?;
+        if out.len() > bytes_max { Err(Error::TooLarge { bytes_max }) } else { Ok(()) }
+    }
+
+    fn decompress_gzip(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+        let (mut out, mut rest) = (Vec::new(), data);
+        loop {
+            let mut member = flate2::bufread::GzDecoder::new(rest);
+            if member.header().is_none() && rest.len() < data.len() {
+                return Ok(out);
+            }
+            self.read_into(&mut member, &mut out, bytes_max)?;
+            rest = member.into_inner();
+            if rest.is_empty() {
+                return Ok(out);
+            }
+        }
     }
 
     fn decompress_snappy(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
@@ -138,6 +159,25 @@ impl Codec {
     }
 }
 
+/// How long the lz4 frame at the start of `data` is, by the lengths of its blocks. None if its end is not there.
+fn lz4_frame_bytes(data: &[u8]) -> Option<usize> {
+    const MAGIC_BYTES: usize = 4;
+    let flags = *data.get(MAGIC_BYTES)?;
+    let (block_checksum, content_size, content_checksum, dictionary) =
+        (flags & 0x10 != 0, flags & 0x08 != 0, flags & 0x04 != 0, flags & 0x01 != 0);
+    // Flags, block descriptor, what the flags promise, and the header's own checksum.
+    let mut at = MAGIC_BYTES + 2 + 8 * usize::from(content_size) + 4 * usize::from(dictionary) + 1;
+    loop {
+        let block = u32::from_le_bytes(*data.get(at..)?.first_chunk()?);
+        at += 4;
+        if block == 0 {
+            return Some(at + 4 * usize::from(content_checksum)).filter(|end| *end <= data.len());
+        }
+        // The highest bit says that the block is stored as it is.
+        at = at.checked_add((block & 0x7fff_ffff) as usize)?.checked_add(4 * usize::from(block_checksum))?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +189,28 @@ mod tests {
             let packed = codec.compress(None, &bomb).unwrap();
             assert_eq!(codec.decompress(&packed, 1 << 20), Err(Error::TooLarge { bytes_max: 1 << 20 }), "{codec:?}");
             assert_eq!(codec.decompress(&packed, 10 << 20).unwrap().len(), 10 << 20, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn every_member_of_a_gzip_payload_is_read_and_what_is_none_is_passed_over() {
+        let gzip = |text: &[u8]| Codec::Gzip.compress(None, text).unwrap();
+        let two = [gzip(b"one"), gzip(b"two")].concat();
+        assert_eq!(Codec::Gzip.decompress(&two, 6).unwrap(), b"onetwo");
+        assert_eq!(Codec::Gzip.decompress(&two, 5), Err(Error::TooLarge { bytes_max: 5 }));
+        let surplus = [&two[..], b"surplus"].concat();
+        assert_eq!(Codec::Gzip.decompress(&surplus, 100).unwrap(), b"onetwo");
+        assert!(Codec::Gzip.decompress(&two[..two.len() - 1], 100).is_err(), "the second member is cut");
+        assert!(Codec::Gzip.decompress(b"surplus", 100).is_err());
+        assert!(Codec::Gzip.decompress(b"", 100).is_err());
+    }
+
+    #[test]
+    fn surplus_bytes_are_passed_over_behind_lz4_and_refused_behind_snappy_and_zstd() {
+        let with_surplus = |codec: Codec| [codec.compress(None, b"payload").unwrap(), b"surplus".to_vec()].concat();
+        assert_eq!(Codec::Lz4.decompress(&with_surplus(Codec::Lz4), 100).unwrap(), b"payload");
+        for codec in [Codec::Snappy, Codec::Zstd] {
+            assert!(codec.decompress(&with_surplus(codec), 100).is_err(), "{codec:?}");
         }
     }
 

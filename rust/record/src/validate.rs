@@ -142,8 +142,11 @@ fn check_header<'a>(
     if batch.len() > 16 && batch[16] as i8 != MAGIC {
         let magic = batch[16] as i8;
         return Err(match magic {
-            0 | 1 => invalid(format!("Produce requests with version {api_version} are only allowed to contain record batches with magic version 2")),
-            _ => ProduceError::CorruptMessage(format!("Record batch has an invalid magic {magic}")),
+            0 | 1 => invalid(format!(
+                "magic {magic} is a message format older than v2, which produce requests do not take; use a client of Kafka \
+                 0.11 or newer"
+            )),
+            _ => ProduceError::CorruptMessage(format!("magic {magic} is no known format; this broker takes record batches of magic 2")),
         });
     }
     let view = BatchView::parse(batch).map_err(|error| match batch.len() {
@@ -156,41 +159,48 @@ fn check_header<'a>(
     }
     if batch.len() > rules.message_bytes_max {
         return Err(ProduceError::MessageTooLarge(format!(
-            "The record batch size is {} bytes in append which exceeds the maximum configured value of {}",
+            "the batch takes {} bytes, above max.message.bytes={}; send smaller batches or raise it for the topic",
             batch.len(), rules.message_bytes_max
         )));
     }
     if batch.len() > rules.segment_bytes {
         return Err(ProduceError::RecordListTooLarge(format!(
-            "The record batch size is {} bytes in append, which exceeds the maximum configured segment size of {}",
+            "the batch takes {} bytes, above segment.bytes={}; send smaller batches or raise it for the topic",
             batch.len(), rules.segment_bytes
         )));
     }
     if !view.crc_is_valid() {
         return Err(ProduceError::CorruptMessage(format!(
-            "Record is corrupt (stored crc = {}, computed crc = {})", view.crc(), view.compute_crc()
+            "the batch says its CRC-32C is {:#010x}, but its bytes give {:#010x}: it was damaged on the way; send it again",
+            view.crc(), view.compute_crc()
         )));
     }
     if view.base_offset() != 0 {
-        return Err(invalid(format!("The baseOffset of the record batch should be 0, but it is {}", view.base_offset())));
+        return Err(invalid(format!("base offset {} in a produced batch: clients send 0", view.base_offset())));
     }
     let count = view.record_count();
     if count <= 0 || i64::from(count) != i64::from(view.last_offset_delta()) + 1 {
         return Err(invalid(format!(
-            "record count {count} does not fit the last offset delta {}", view.last_offset_delta()
+            "record count {count} does not fit last offset delta {}: it must be that plus 1, and at least 1",
+            view.last_offset_delta()
         )));
     }
+    if view.payload().is_empty() {
+        return Err(invalid(format!("the header promises {count} records, and no byte follows it")));
+    }
     if view.is_control() {
-        return Err(invalid("Clients are not allowed to write control records"));
+        return Err(invalid("the control bit is set: only brokers write control batches; clear bit 5 of the attributes"));
     }
     if view.producer_id() >= 0 && view.base_sequence() < 0 {
         return Err(invalid(format!(
-            "Invalid sequence number {} in record batch with producerId {}", view.base_sequence(), view.producer_id()
+            "base sequence {} of producer id {}: a batch with a producer id needs a sequence of 0 or more",
+            view.base_sequence(), view.producer_id()
         )));
     }
     if view.codec() == Some(Codec::Zstd) && api_version < ZSTD_FROM_VERSION {
         return Err(ProduceError::UnsupportedCompressionType(format!(
-            "Produce requests with version {api_version} are not allowed to use ZStandard compression"
+            "zstd in a produce request of version {api_version}: it is taken from version {ZSTD_FROM_VERSION} on; use a newer \
+             client or another compression.type"
         )));
     }
     Ok(view)
@@ -204,7 +214,7 @@ fn check_timestamps(view: &BatchView<'_>, rules: &AppendRules, now_ms: i64) -> R
     if newest != NO_TIMESTAMP && newest > now_ms.saturating_add(rules.timestamp_after_max_ms) {
         return Err(ProduceError::InvalidTimestamp(
             format!(
-                "timestamp {newest} of the batch is out of range: it may be at most {} ms ahead of the broker's clock",
+                "timestamp {newest} is further ahead of the broker's clock than message.timestamp.after.max.ms={} allows",
                 rules.timestamp_after_max_ms
             ),
             Vec::new(),
@@ -225,20 +235,23 @@ fn check_records(
     for (index, record) in (0..).zip(Records::new(payload, view.record_count())) {
         let record = record.map_err(|error| invalid(error.to_string()))?;
         if rules.compacted && record.key.is_none() {
-            no_key.push((index, "Compacted topic cannot accept message without key".to_owned()));
+            no_key.push((index, "the record has no key, and the topic is compacted".to_owned()));
         }
         let timestamp = view.base_timestamp().wrapping_add(record.timestamp_delta);
         if bounded && timestamp != NO_TIMESTAMP && timestamp < oldest {
-            too_old.push((index, format!("Timestamp {timestamp} of message with offset {index} is out of range")));
+            too_old.push((index, format!("timestamp {timestamp} is before {oldest}")));
         }
     }
     if !no_key.is_empty() {
-        let text = "One or more records have been rejected due to 1 or more record errors";
-        return Err(ProduceError::InvalidRecord(text.to_owned(), no_key));
+        let text = format!("cleanup.policy has compact, and {} records have no key; give each record one", no_key.len());
+        return Err(ProduceError::InvalidRecord(text, no_key));
     }
     if !too_old.is_empty() {
-        let text = "One or more records have been rejected due to invalid timestamp";
-        return Err(ProduceError::InvalidTimestamp(text.to_owned(), too_old));
+        let text = format!(
+            "{} records are older than message.timestamp.before.max.ms={} allows",
+            too_old.len(), rules.timestamp_before_max_ms
+        );
+        return Err(ProduceError::InvalidTimestamp(text, too_old));
     }
     Ok(())
 }
@@ -281,6 +294,7 @@ fn recompress(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::HEADER_BYTES;
 
     fn rules() -> AppendRules {
         AppendRules {
@@ -330,6 +344,10 @@ mod tests {
         assert_eq!(with(16, 3), 2, "magic 3");
         assert_eq!(code(&mut good[..60].to_vec(), &rules()), 2, "cut");
         assert_eq!(code(&mut [], &rules()), 87, "no batch");
+        let mut bare = good[..HEADER_BYTES].to_vec();
+        bare[8..12].copy_from_slice(&49i32.to_be_bytes());
+        crate::batch::set_crc(&mut bare);
+        assert_eq!(code(&mut bare, &rules()), 87, "no payload");
         assert_eq!(code(&mut [&good[..], &good[..]].concat(), &rules()), 87, "two batches");
         assert_eq!(code(&mut good.clone(), &AppendRules { message_bytes_max: 100, ..rules() }), 10);
         assert_eq!(code(&mut good.clone(), &AppendRules { segment_bytes: 100, ..rules() }), 18);

@@ -153,11 +153,10 @@ impl Fetching {
     fn pass(&mut self, view: &View) -> Pass {
         let mut pass = Pass { reads: Vec::new(), bytes: 0, urgent: false };
         // The kind is taken out for the time of the pass, so that the slots can change while `self` is read.
-        let mut kind = std::mem::replace(&mut self.kind, Kind::Full {
-            set: FetchSet::default(),
-            session: SessionWish::None,
-            watched: false,
-        });
+        let mut kind = std::mem::replace(
+            &mut self.kind,
+            Kind::Full { set: FetchSet::default(), session: SessionWish::None, watched: false },
+        );
         match &mut kind {
             Kind::Full { set, .. } => {
                 pass.urgent = set.slots.is_empty();
@@ -270,7 +269,8 @@ impl Fetching {
             }
             Kind::Incremental { session } => {
                 let mut state = session.state.lock();
-                let dirty: Vec<u32> = pass.reads.iter().filter(|(_, r)| stays_dirty(r)).map(|(slot, _)| *slot).collect();
+                let dirty: Vec<u32> =
+                    pass.reads.iter().filter(|(_, r)| stays_dirty(r)).map(|(slot, _)| *slot).collect();
                 pass.reads.retain(|(slot, read)| {
                     state.set.slots[*slot as usize].as_ref().is_some_and(|entry| is_news(entry, read))
                 });
@@ -405,7 +405,8 @@ fn encode(
 ) -> wire::primitives::Result<Encoded> {
     let results: Vec<FetchResult<'_>> =
         topics.iter().zip(reads).map(|((topic, index), (_, read))| read.told(topic, *index)).collect();
-    FetchResponse { error: ErrorCode::NONE, session_id, results: &results, endpoints }.encode(api_version, correlation_id)
+    FetchResponse { error: ErrorCode::NONE, session_id, results: &results, endpoints }
+        .encode(api_version, correlation_id)
 }
 
 fn payloads(reads: Vec<(u32, ReadResult)>) -> Vec<Records> {

@@ -60,7 +60,13 @@ impl FetchSet {
     pub fn push(&mut self, topic: TopicKey, request: FetchPartition, view: &View) -> u32 {
         let slot = self.slots.len() as u32;
         let partition = resolve(&topic, request.partition, view);
-        self.slots.push(Some(FetchSlot { topic, request, partition, told_high_watermark: -1, told_log_start_offset: -1 }));
+        self.slots.push(Some(FetchSlot {
+            topic,
+            request,
+            partition,
+            told_high_watermark: -1,
+            told_log_start_offset: -1,
+        }));
         slot
     }
 
@@ -119,13 +125,7 @@ pub struct Session {
 
 impl SessionState {
     /// Takes over what an incremental request changes. The changed slots become dirty.
-    pub fn update(
-        &mut self,
-        partitions: &[FetchPartition],
-        forgotten: &[(TopicRef, i32)],
-        names: &[u8],
-        view: &View,
-    ) {
+    pub fn update(&mut self, partitions: &[FetchPartition], forgotten: &[(TopicRef, i32)], names: &[u8], view: &View) {
         for request in partitions {
             let key = (topic_key(request.topic, names, view), request.partition);
             let slot = match self.by_key.get(&key) {

@@ -281,25 +281,23 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, ProduceFailure> {
         let settings = self.topic.settings.load();
-        let validated = validate_produce(&mut batch, &settings.append, api_version, now_ms).map_err(|error| ProduceFailure {
-            record_errors: error.record_errors().to_vec(),
-            ..ProduceFailure::new(ErrorCode(error.error_code()), error.to_string())
-        })?;
+        let validated =
+            validate_produce(&mut batch, &settings.append, api_version, now_ms).map_err(|error| ProduceFailure {
+                record_errors: error.record_errors().to_vec(),
+                ..ProduceFailure::new(ErrorCode(error.error_code()), error.to_string())
+            })?;
         let log_append_time_ms = validated.log_append_time_ms;
         if let Validated { rewritten: Some(bytes), .. } = validated {
             batch = BytesMut::from(&bytes[..]);
         }
         let mut inner = self.inner.lock();
-        self.check_leader(&inner).map_err(|(error, current_leader)| ProduceFailure {
-            current_leader,
-            ..ProduceFailure::new(error, None)
-        })?;
+        self.check_leader(&inner)
+            .map_err(|(error, current_leader)| ProduceFailure { current_leader, ..ProduceFailure::new(error, None) })?;
         let in_sync = inner.leadership.isr.len();
         if acks == -1 && in_sync < settings.min_insync_replicas.min(inner.leadership.replicas.len()) {
             let message = format!(
-                "The size of the current ISR {in_sync} is insufficient to satisfy the min.isr requirement of {} for \
-                 partition {}-{}",
-                settings.min_insync_replicas, self.topic.name, self.index
+                "{}-{} has {in_sync} replicas in sync, below min.insync.replicas={}; bring a replica back or lower it",
+                self.topic.name, self.index, settings.min_insync_replicas
             );
             return Err(ProduceFailure::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
         }
@@ -307,7 +305,8 @@ impl Partition {
         let Some(log) = &mut inner.log else {
             return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
         };
-        let view = BatchView::parse(&batch).map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
+        let view =
+            BatchView::parse(&batch).map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
         match log.check_producer(&view) {
             Ok(ProducerCheck::Fresh) => {}
             Ok(ProducerCheck::Duplicate { first_offset, last_offset, timestamp }) => {
@@ -477,7 +476,8 @@ impl Partition {
         };
         result.held_back = result.records.len() == 0;
         if read.isolation_level == READ_COMMITTED {
-            result.aborted_transactions = Some(log.aborted_transactions(offset, upper_offset));
+            let aborted = log.aborted_transactions(offset, upper_offset);
+            result.aborted_transactions = Some(aborted.map_err(|_| (ErrorCode::KAFKA_STORAGE_ERROR, None))?);
         }
         Ok(())
     }
@@ -519,7 +519,9 @@ impl Partition {
         let settings = self.topic.settings.load();
         match inner.role {
             Role::Leader if inner.high_watermark < wanted_offset => ErrorCode::REQUEST_TIMED_OUT,
-            Role::Leader if inner.leadership.isr.len() < settings.min_insync_replicas.min(inner.leadership.replicas.len()) => {
+            Role::Leader
+                if inner.leadership.isr.len() < settings.min_insync_replicas.min(inner.leadership.replicas.len()) =>
+            {
                 ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
             }
             Role::Leader => ErrorCode::NONE,

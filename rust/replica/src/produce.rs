@@ -78,9 +78,7 @@ fn append_one(
     caller: ProduceCaller<'_>,
 ) -> ProduceResult {
     let (topic, unknown) = match wanted.topic {
-        TopicRef::Name(name) => {
-            (view.topic_by_name(name.of(&produced.names)), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-        }
+        TopicRef::Name(name) => (view.topic_by_name(name.of(&produced.names)), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         TopicRef::Id(id) => (view.topic_by_id(&id), ErrorCode::UNKNOWN_TOPIC_ID),
     };
     let Some(topic) = topic else { return ProduceResult::failed(wanted, unknown, None) };
@@ -197,7 +195,8 @@ impl Produced {
     pub fn park(&mut self, ticket: u64, wake: Arc<dyn Wake>) -> bool {
         let watch = Watch::new();
         for (slot, wait) in self.waits.iter().enumerate() {
-            wait.partition.watch_high_watermark(wait.wanted_offset, Watcher { watch: watch.clone(), slot: slot as u32 });
+            wait.partition
+                .watch_high_watermark(wait.wanted_offset, Watcher { watch: watch.clone(), slot: slot as u32 });
         }
         let parked = watch.park(ticket, wake, self.waits.len());
         self.watch = Some(watch);

@@ -54,7 +54,8 @@ impl Tail {
         self.entries.push_back(Entry { base_offset, last_offset, batch });
         self.bytes += len;
         let held = budget.held_bytes.fetch_add(len, Ordering::Relaxed) + len;
-        let mut surplus = self.bytes.saturating_sub(budget.partition_bytes_max).max(held.saturating_sub(budget.bytes_max));
+        let mut surplus =
+            self.bytes.saturating_sub(budget.partition_bytes_max).max(held.saturating_sub(budget.bytes_max));
         while surplus > 0 {
             let Some(entry) = self.entries.pop_front() else { break };
             self.release(entry.batch.len(), budget);

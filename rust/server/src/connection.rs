@@ -50,9 +50,16 @@ impl Chunk {
 /// The request that is under way.
 pub enum Pending {
     None,
-    Upcall { api_key: i16, flexible: bool, correlation_id: i32 },
+    Upcall {
+        api_key: i16,
+        flexible: bool,
+        correlation_id: i32,
+    },
     /// The queue of upcalls is full; to be pushed again.
-    Stalled { request: Request, flexible: bool },
+    Stalled {
+        request: Request,
+        flexible: bool,
+    },
     Fetch(Box<Fetching>),
     Produce(Box<Produced>),
 }
@@ -203,7 +210,9 @@ impl Connection {
             cut = *hole;
             match records {
                 Records::None => {}
-                Records::Memory { batches, .. } => batches.into_iter().for_each(|batch| self.queue(Chunk::Memory(batch))),
+                Records::Memory { batches, .. } => {
+                    batches.into_iter().for_each(|batch| self.queue(Chunk::Memory(batch)))
+                }
                 Records::File { file, position, bytes } => self.queue(Chunk::File { file, position, bytes }),
             }
         }

@@ -74,7 +74,10 @@ impl DataPlane {
         let mut listeners = Vec::new();
         for listener in &self.shared.config.listeners {
             let told = |error: io::Error| {
-                io::Error::new(error.kind(), format!("listener {} {}:{}: {error}", listener.name, listener.host, listener.port))
+                io::Error::new(
+                    error.kind(),
+                    format!("listener {} {}:{}: {error}", listener.name, listener.host, listener.port),
+                )
             };
             listeners.push(bind(&listener.host, listener.port).map_err(told)?);
         }
@@ -131,7 +134,9 @@ impl DataPlane {
                 Query::ListOffsets(wanted) => JobResult::Offsets(queries::list_offsets(published, &wanted)),
                 Query::EpochEnds(wanted) => JobResult::EpochEnds(queries::epoch_ends(published, &wanted)),
                 Query::DeleteRecords(wanted) => JobResult::RecordsDeleted(queries::delete_records(published, &wanted)),
-                Query::DescribeProducers(wanted) => JobResult::Producers(queries::describe_producers(published, &wanted)),
+                Query::DescribeProducers(wanted) => {
+                    JobResult::Producers(queries::describe_producers(published, &wanted))
+                }
                 Query::DescribeLogDirs => {
                     JobResult::LogDirs(queries::describe_log_dirs(published, &shared.config.log_dirs))
                 }

@@ -17,7 +17,10 @@ use crate::upcall::{Ticket, UpcallQueue};
 #[derive(Debug)]
 pub enum JobResult {
     /// The view was published; partitions that could not be opened are named with the reason.
-    Published { metadata_offset: i64, failed: Vec<(Uuid, i32, String)> },
+    Published {
+        metadata_offset: i64,
+        failed: Vec<(Uuid, i32, String)>,
+    },
     Offsets(Vec<OffsetFound>),
     EpochEnds(Vec<EpochEnd>),
     RecordsDeleted(Vec<RecordsDeleted>),

@@ -201,7 +201,9 @@ impl Publisher {
         let now = Instant::now();
         let upcalls = &self.upcalls;
         self.doomed.retain(|(when, path)| {
-            if *when <= now && let Err(error) = std::fs::remove_dir_all(path) {
+            if *when <= now
+                && let Err(error) = std::fs::remove_dir_all(path)
+            {
                 upcalls.notice(Level::Warning, format!("cannot remove {}: {error}", path.display()));
             }
             *when > now
@@ -225,7 +227,8 @@ impl Publisher {
                 });
             }
             if let Err(error) = dir.write_checkpoints(&offsets) {
-                self.upcalls.notice(Level::Error, format!("cannot write checkpoints in {}: {error}", dir.path().display()));
+                self.upcalls
+                    .notice(Level::Error, format!("cannot write checkpoints in {}: {error}", dir.path().display()));
             }
         }
     }

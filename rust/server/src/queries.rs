@@ -43,7 +43,9 @@ fn on_leader<T>(
     work: impl FnOnce(&mut Log, &LogContext) -> Result<T, ErrorCode>,
 ) -> Result<T, ErrorCode> {
     partition
-        .with_log(|log, context| if context.leads { work(log, context) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) })
+        .with_log(
+            |log, context| if context.leads { work(log, context) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) },
+        )
         .unwrap_or(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER))
 }
 
@@ -53,7 +55,8 @@ pub fn list_offsets(published: &Published, wanted: &[OffsetWanted]) -> Vec<Offse
         let partition = find(published, wanted.partition)?;
         check_epoch(&partition, wanted.current_leader_epoch)?;
         on_leader(&partition, |log, context| {
-            let at = |offset: i64| OffsetFound { offset, leader_epoch: log.epoch_of_offset(offset).unwrap_or(-1), ..none };
+            let at =
+                |offset: i64| OffsetFound { offset, leader_epoch: log.epoch_of_offset(offset).unwrap_or(-1), ..none };
             let latest = match (wanted.from_replica, wanted.committed_only) {
                 (true, _) => log.log_end_offset(),
                 (false, true) => log.last_stable_offset(context.high_watermark),
@@ -74,13 +77,23 @@ pub fn list_offsets(published: &Published, wanted: &[OffsetWanted]) -> Vec<Offse
 
 fn max_timestamp(log: &mut Log, none: OffsetFound) -> Result<OffsetFound, ErrorCode> {
     let found = log.max_timestamp_offset().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-    Ok(found.map_or(none, |f| OffsetFound { offset: f.offset, timestamp: f.timestamp, leader_epoch: f.leader_epoch, ..none }))
+    Ok(found.map_or(none, |f| OffsetFound {
+        offset: f.offset,
+        timestamp: f.timestamp,
+        leader_epoch: f.leader_epoch,
+        ..none
+    }))
 }
 
 fn first_at_or_after(log: &mut Log, timestamp: i64, below: i64, none: OffsetFound) -> Result<OffsetFound, ErrorCode> {
     let found = log.offset_for_timestamp(timestamp).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
     let visible = found.filter(|f| f.offset < below);
-    Ok(visible.map_or(none, |f| OffsetFound { offset: f.offset, timestamp: f.timestamp, leader_epoch: f.leader_epoch, ..none }))
+    Ok(visible.map_or(none, |f| OffsetFound {
+        offset: f.offset,
+        timestamp: f.timestamp,
+        leader_epoch: f.leader_epoch,
+        ..none
+    }))
 }
 
 pub fn epoch_ends(published: &Published, wanted: &[EpochEndWanted]) -> Vec<EpochEnd> {

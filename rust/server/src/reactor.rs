@@ -43,8 +43,16 @@ const REQUESTS_A_TURN: usize = 64;
 const IDLE_SWEEP_MS: u64 = 1000;
 
 pub enum Message {
-    Accepted { stream: TcpStream, peer: SocketAddr, listener: usize },
-    Respond { ticket: Ticket, body: Bytes, close: bool },
+    Accepted {
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: usize,
+    },
+    Respond {
+        ticket: Ticket,
+        body: Bytes,
+        close: bool,
+    },
     Woken(Ticket),
     /// There is room in the queue of upcalls, or under the limit of queued bytes, again.
     RoomAgain,
@@ -410,7 +418,8 @@ impl Reactor {
                 self.push_again(key);
                 return self.flush(key).map(|()| false);
             }
-            let may_start = matches!(connection.pending, Pending::None) && !connection.is_backlogged() && !connection.closing;
+            let may_start =
+                matches!(connection.pending, Pending::None) && !connection.is_backlogged() && !connection.closing;
             if !may_start {
                 self.flush(key)?;
                 return Ok(false);
@@ -586,11 +595,7 @@ impl Reactor {
         let Pending::Stalled { request, flexible } = std::mem::replace(&mut connection.pending, Pending::None) else {
             return;
         };
-        let waiting = Pending::Upcall {
-            api_key: request.api_key,
-            flexible,
-            correlation_id: request.correlation_id,
-        };
+        let waiting = Pending::Upcall { api_key: request.api_key, flexible, correlation_id: request.correlation_id };
         connection.pending = match self.shared.upcalls.push_request(request) {
             Ok(()) => waiting,
             Err(request) => {

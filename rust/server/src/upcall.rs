@@ -43,9 +43,15 @@ pub enum Level {
 pub enum Upcall {
     Request(Request),
     /// A job given down earlier is done.
-    Completed { ticket: Ticket, result: JobResult },
+    Completed {
+        ticket: Ticket,
+        result: JobResult,
+    },
     /// Something for the log.
-    Notice { level: Level, text: String },
+    Notice {
+        level: Level,
+        text: String,
+    },
 }
 
 pub struct UpcallQueue {

@@ -60,8 +60,7 @@ impl FetchRequest {
         let min_bytes = reader.int32()?;
         let max_bytes = reader.int32()?;
         let isolation_level = reader.int8()?;
-        let (session_id, session_epoch) =
-            if api_version >= 7 { (reader.int32()?, reader.int32()?) } else { (0, -1) };
+        let (session_id, session_epoch) = if api_version >= 7 { (reader.int32()?, reader.int32()?) } else { (0, -1) };
         let topic_count = reader.array_count(flexible, if flexible { 3 } else { 6 })?;
         let mut partitions = Vec::new();
         for _ in 0..topic_count {
@@ -286,7 +285,11 @@ mod tests {
         w.int32(0);
         w.int32(-1);
         w.array_count(1, flexible);
-        if uses_topic_ids(api_version) { w.uuid(&[3; 16]) } else { w.string(b"t", flexible) }
+        if uses_topic_ids(api_version) {
+            w.uuid(&[3; 16])
+        } else {
+            w.string(b"t", flexible)
+        }
         w.array_count(1, flexible);
         w.int32(2);
         w.int32(-1);

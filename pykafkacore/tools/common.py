@@ -1,0 +1,297 @@
+"""What the command line tools share: options, properties files, reaching a cluster, and how they fail.
+
+What it is: an argument parser that complains as Apache's tools do, and `run`, which gives a tool its client.
+What it is not: any tool's own business. Help texts are this project's own words; flags, output and exit codes are Kafka's.
+INVARIANT: a tool never shows a traceback for something a user did or a cluster said; it says it in a line and exits 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, HelpFormatter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from pykafkacore.client import Client
+
+REACH_TIMEOUT_MS = 10_000
+API_TIMEOUT_MS = 60_000
+
+
+class ToolError(Exception):
+    """What a tool cannot do; its text is for the user."""
+
+
+def fail(message: str) -> NoReturn:
+    """Say why on stderr and end with exit code 1."""
+    print(message, file=sys.stderr)
+    raise SystemExit(1)
+
+
+class Parser(ArgumentParser):
+    """argparse with the manners of Apache's tools: exit code 1, `Missing required argument "[topic]"` and the like."""
+
+    def __init__(self, program: str, about: str, **more: Any) -> None:
+        def formatter(prog: str) -> HelpFormatter:
+            return HelpFormatter(prog, max_help_position=40, width=100)
+
+        super().__init__(prog=program, description=about, formatter_class=formatter, add_help=False, **more)
+
+    def parse(self, arguments: Sequence[str] | None) -> Namespace:
+        """The options, or exit 1. Options that are not known are named one by one."""
+        options, extra = self.parse_known_args(arguments)
+        for one in extra:
+            name = one.lstrip("-").partition("=")[0]
+            if one.startswith("-") and len(one) > 1:
+                fail(f"{name} is not a recognized option")
+            self.error(f"unexpected argument: {one}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        self.usage_error(_translated(message))
+
+    def usage_error(self, message: str) -> NoReturn:
+        """The message and the help on stderr, exit 1."""
+        print(message, file=sys.stderr)
+        self.print_help(sys.stderr)
+        raise SystemExit(1)
+
+    def require(self, options: Namespace, *names: str) -> None:
+        for name in names:
+            if getattr(options, name.replace("-", "_")) is None:
+                self.usage_error(f'Missing required argument "[{name}]"')
+
+    def refuse_together(self, options: Namespace, used: str, *others: str) -> None:
+        """`used` was given: none of `others` may be."""
+        for other in others:
+            if getattr(options, other.replace("-", "_")) not in (None, False, []):
+                self.usage_error(f'Option "[{other}]" can\'t be used with option "[{used}]"')
+
+
+def _translated(message: str) -> str:
+    """argparse's complaint in the words of Apache's tools."""
+    head, colon, rest = message.partition(": ")
+    if head.startswith("argument ") and colon:
+        option = head.removeprefix("argument ").split("/")[0].lstrip("-")
+        if rest.startswith("expected"):
+            return f"Option {option} requires an argument"
+        return f"Cannot parse argument of option {option}: {rest}"
+    return message
+
+
+def add_common(parser: Parser, *, version: bool = True, controller: bool = False) -> None:
+    """--bootstrap-server, --command-config, --help and --version."""
+    parser.add_argument("--bootstrap-server", metavar="HOST:PORT,...", help="brokers to connect to first")
+    if controller:
+        parser.add_argument("--bootstrap-controller", metavar="HOST:PORT,...", help="controllers to connect to first")
+    else:
+        parser.set_defaults(bootstrap_controller=None)
+    parser.add_argument("--command-config", metavar="FILE", help="properties file with settings of the client")
+    parser.add_argument("--help", action="store_true", help="print this help")
+    if version:
+        parser.add_argument("--version", action="store_true", help="print the version")
+
+
+def handle_help(parser: Parser, options: Namespace, about: str) -> None:
+    """--help and --version end here, with exit code 0."""
+    if getattr(options, "help", False):
+        # KAFKA: help goes to stderr.
+        parser.print_help(sys.stderr)
+        raise SystemExit(0)
+    if getattr(options, "version", False):
+        from pykafkacore import __version__
+
+        print(__version__)
+        raise SystemExit(0)
+
+
+def deprecated(old: str, new: str) -> None:
+    print(f"Option --{old} has been deprecated and will be removed in a future version. Use --{new} instead.")
+
+
+# ---- properties
+
+
+def read_properties(path: str) -> dict[str, str]:
+    from cluster.config.properties import PropertiesError, parse_properties
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return {key: entry.value for key, entry in parse_properties(file.read()).items()}
+    except OSError as error:
+        raise ToolError(f"{path}: {error.strerror or error}") from None
+    except (PropertiesError, UnicodeDecodeError) as error:
+        raise ToolError(f"{path}: {error}") from None
+
+
+def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+    """`key=value` arguments. KAFKA: a key without a value is an error, `key=` is an empty value."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ToolError(f"--{option} {text}: expected key=value")
+        found[key] = value
+    return found
+
+
+def client_properties(file: str | None, pairs: dict[str, str] | None = None) -> dict[str, str]:
+    """Settings of the client from a file and the command line; what cannot be offered is refused by name."""
+    found = {**(read_properties(file) if file else {}), **(pairs or {})}
+    protocol = found.get("security.protocol", "PLAINTEXT")
+    if protocol.upper() != "PLAINTEXT":
+        raise ToolError(f"security.protocol={protocol} is not offered yet: only PLAINTEXT is")
+    return found
+
+
+def int_property(properties: dict[str, str], key: str, default: int) -> int:
+    text = properties.get(key)
+    if text is None:
+        return default
+    try:
+        return int(text.strip())
+    except ValueError:
+        raise ToolError(f"Invalid value {text} for configuration {key}: not a whole number") from None
+
+
+# ---- addresses and the client
+
+
+def parse_bootstrap(text: str, option: str = "bootstrap-server") -> list[tuple[str, int]]:
+    """`host:port,[::1]:port`, or ToolError."""
+    found = []
+    for part in (each.strip() for each in text.split(",") if each.strip()):
+        host, colon, port = part.rpartition(":")
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+            raise ToolError(f"--{option} {text}: {part} is not host:port")
+        found.append((host, int(port)))
+    if not found:
+        raise ToolError(f"--{option} is empty: give host:port")
+    return found
+
+
+def run_with_client(
+    options: Namespace,
+    work: Callable[[Client], Awaitable[int | None]],
+    properties: dict[str, str] | None = None,
+    on_error: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
+) -> int:
+    """Run `work` with a client of the cluster that the options name; the exit code."""
+    try:
+        settings = client_properties(options.command_config) if properties is None else properties
+        is_controller = options.bootstrap_server is None and options.bootstrap_controller is not None
+        option = "bootstrap-controller" if is_controller else "bootstrap-server"
+        address = options.bootstrap_controller if is_controller else options.bootstrap_server
+        if address is None:
+            raise ToolError("--bootstrap-server must be specified")
+        return run_client(parse_bootstrap(address, option), settings, work, option)
+    except ToolError as error:
+        on_error(str(error))
+        return 1
+
+
+def run_client(
+    bootstrap: list[tuple[str, int]],
+    settings: dict[str, str],
+    work: Callable[[Client], Awaitable[int | None]],
+    option: str = "bootstrap-server",
+) -> int:
+    """The same for known addresses; what goes wrong is a ToolError."""
+    import trio
+
+    from pykafkacore.client import ConnectionClosed, UnsupportedApi, open_client
+    from pykafkacore.protocol.errors import ApiError
+    from pykafkacore.protocol.types import MalformedMessage
+
+    timeout_ms = int_property(settings, "default.api.timeout.ms", API_TIMEOUT_MS)
+
+    async def main() -> int:
+        client_id = settings.get("client.id", "pykafkacore")
+        async with open_client(bootstrap, client_id=client_id, timeout_ms=timeout_ms) as client:
+            await _reach(client, bootstrap, min(timeout_ms, REACH_TIMEOUT_MS), option)
+            if option == "bootstrap-controller":
+                await _learn_controllers(client)
+            return await work(client) or 0
+
+    try:
+        return trio.run(main)
+    except ApiError as error:
+        raise ToolError(error.message or error.code.name) from None
+    except (ConnectionClosed, UnsupportedApi, MalformedMessage) as error:
+        raise ToolError(str(error)) from None
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and error.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return 130
+
+
+async def _reach(client: Client, bootstrap: list[tuple[str, int]], timeout_ms: int, option: str) -> None:
+    """Wait until somebody answers, or say plainly that nobody does."""
+    from pykafkacore.protocol.errors import ApiError
+
+    try:
+        await client.retrying(client.any_connection, timeout_ms)
+    except ApiError:
+        where = ", ".join(f"{host}:{port}" for host, port in bootstrap)
+        raise ToolError(
+            f"No Kafka node answers at {where} (tried for {timeout_ms / 1000:g} s): "
+            f"is it running, and is --{option} right?"
+        ) from None
+
+
+async def _learn_controllers(client: Client) -> None:
+    """Controllers do not answer Metadata: learn from DescribeCluster who they are and which one is active."""
+    from pykafkacore.client.metadata import ClusterMetadata, NodeMetadata
+    from pykafkacore.protocol.apis import api
+
+    answer = await client.request_any("DescribeCluster", api("DescribeCluster").request(endpoint_type=2))
+    check(answer)
+    nodes = {one.broker_id: NodeMetadata(one.broker_id, one.host, one.port, one.rack) for one in answer.brokers}
+    client.metadata = ClusterMetadata(answer.cluster_id, answer.controller_id, nodes)
+
+
+def check(result: Any, what: str = "") -> None:
+    """ApiError when a result carries an error, with Kafka's words for it where the result has none of its own."""
+    from pykafkacore.protocol.errors import ApiError, Code, code_of
+
+    if result.error_code != Code.NONE:
+        code = code_of(result.error_code)
+        raise ApiError(code, getattr(result, "error_message", None) or what or code.name)
+
+
+def finish(main: Callable[[], int]) -> NoReturn:
+    """Run a tool as a program: a reader that goes away early is no error, Ctrl-C is 130."""
+    import os
+
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code)
+
+
+def java_hash_order(names: Iterable[str]) -> list[str]:
+    """Names in the order of a Java HashMap. KAFKA: some tools print maps in it, and scripts compare their lines."""
+    unique = list(dict.fromkeys(names))
+    capacity = 16
+    while len(unique) > capacity * 3 // 4:
+        capacity *= 2
+    return sorted(unique, key=lambda name: _spread_hash(name) & (capacity - 1))
+
+
+def _spread_hash(text: str) -> int:
+    value = 0
+    units = text.encode("utf-16-be")
+    for position in range(0, len(units), 2):
+        value = (31 * value + (units[position] << 8 | units[position + 1])) & 0xFFFFFFFF
+    return value ^ value >> 16
+
+

@@ -1,0 +1,245 @@
+//! Which files of a partition's directory make its log: what an interrupted change left behind is finished or undone
+//! before anything is opened.
+//!
+//! ```text
+//!   .deleted .cleaned   half gone or half made: removed
+//!   .swap               whole, and about to stand for the segments that it covers: those are removed, it is renamed.
+//!                       Unless a .cleaned with the same or a smaller offset shows that it was not whole yet: removed
+//!   .index .timeindex .txnindex without a .log: removed
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::index::Hint;
+use crate::segment::{Segment, file_name};
+use crate::storage::Storage;
+use crate::{Error, Result};
+
+const OFFSET_DIGITS: usize = 20;
+const SWAP: &str = ".swap";
+
+/// One segment's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFiles {
+    pub base_offset: i64,
+    pub size: u64,
+    pub has_offset_index: bool,
+    pub has_time_index: bool,
+    pub has_txn_index: bool,
+}
+
+/// Base offset and suffix of `<20 digits><suffix>`.
+pub fn parse_file_name(name: &str) -> Option<(i64, &str)> {
+    let (digits, suffix) = name.split_at_checked(OFFSET_DIGITS)?;
+    let numeric = digits.bytes().all(|byte| byte.is_ascii_digit()) && suffix.starts_with('.');
+    if numeric { Some((digits.parse().ok()?, suffix)) } else { None }
+}
+
+type Names = BTreeMap<String, u64>;
+
+struct Directory<'a> {
+    storage: &'a dyn Storage,
+    path: &'a Path,
+    names: Names,
+    changed: bool,
+}
+
+/// Finishes or undoes what was interrupted, and names the segments, rising.
+pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Vec<SegmentFiles>> {
+    let names = storage.list(path).map_err(|e| Error::storage(path, e))?.into_iter().collect();
+    let mut dir = Directory { storage, path, names, changed: false };
+    dir.drop_unfinished()?;
+    dir.finish_swaps()?;
+    dir.drop_orphans()?;
+    if dir.changed {
+        storage.sync_dir(path).map_err(|e| Error::storage(path, e))?;
+    }
+    let base = |(name, size): (&String, &u64)| match parse_file_name(name)? {
+        (base_offset, ".log") => Some((base_offset, *size)),
+        _ => None,
+    };
+    let there = |base_offset, suffix| dir.names.contains_key(&file_name(base_offset, suffix));
+    let files = dir.names.iter().filter_map(base).map(|(base_offset, size)| SegmentFiles {
+        base_offset,
+        size,
+        has_offset_index: there(base_offset, ".index"),
+        has_time_index: there(base_offset, ".timeindex"),
+        has_txn_index: there(base_offset, ".txnindex"),
+    });
+    Ok(files.collect())
+}
+
+impl Directory<'_> {
+    fn remove(&mut self, name: &str) -> Result<()> {
+        if self.names.remove(name).is_some() {
+            crate::log::remove_if_there(self.storage, &self.path.join(name))?;
+            self.changed = true;
+        }
+        Ok(())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Names that end with `ending`, with their base offset.
+    fn ending(&self, ending: &str) -> Vec<(i64, String)> {
+        let base = |name: &String| Some((parse_file_name(name)?.0, name.clone()));
+        self.names.keys().filter(|name| name.ends_with(ending)).filter_map(base).collect()
+    }
+
+    fn drop_unfinished(&mut self) -> Result<()> {
+        let cleaned = self.ending(".cleaned");
+        if let Some(smallest) = cleaned.iter().map(|(base_offset, _)| *base_offset).min() {
+            // Written before any `.cleaned` of theirs was complete: a split that had not come to its end.
+            for (_, name) in self.ending(SWAP).iter().filter(|(base_offset, _)| *base_offset >= smallest) {
+                self.remove(name)?;
+            }
+        }
+        for (_, name) in cleaned.iter().chain(&self.ending(".deleted")) {
+            self.remove(name)?;
+        }
+        Ok(())
+    }
+
+    fn finish_swaps(&mut self) -> Result<()> {
+        for (base_offset, name) in self.ending(".log.swap") {
+            let size = self.names.get(&name).copied().unwrap_or(0);
+            let mut segment = Segment::blank(self.file(&name), base_offset, 0);
+            segment.size = size;
+            let mut end_offset = base_offset.saturating_add(1);
+            let walked = segment.walk(self.storage, Hint::START, |found, _| {
+                end_offset = end_offset.max(found.last_offset.saturating_add(1));
+                true
+            });
+            let whole = match walked {
+                Ok(end) => end == size,
+                Err(Error::Corrupt { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            if !whole {
+                // The disk lost a part of it. What it should have stood for is the better copy, if that is still there.
+                if self.names.contains_key(&file_name(base_offset, ".log")) {
+                    for suffix in Segment::file_suffixes() {
+                        self.remove(&(file_name(base_offset, suffix) + SWAP))?;
+                    }
+                }
+                continue;
+            }
+            for (covered, name) in self.ending(".log") {
+                if (base_offset..end_offset).contains(&covered) {
+                    self.remove(&name)?;
+                    for suffix in &Segment::file_suffixes()[1..] {
+                        self.remove(&file_name(covered, suffix))?;
+                    }
+                }
+            }
+        }
+        // Also what is left of a group whose `.log` was renamed before.
+        for (_, name) in self.ending(SWAP) {
+            let target = name[..name.len() - SWAP.len()].to_owned();
+            let (from, to) = (self.file(&name), self.file(&target));
+            self.storage.rename(&from, &to).map_err(|e| Error::storage(&from, e))?;
+            if let Some(size) = self.names.remove(&name) {
+                self.names.insert(target, size);
+            }
+            self.changed = true;
+        }
+        Ok(())
+    }
+
+    fn drop_orphans(&mut self) -> Result<()> {
+        for suffix in &Segment::file_suffixes()[1..] {
+            for (base_offset, name) in self.ending(suffix) {
+                if !self.names.contains_key(&file_name(base_offset, ".log")) {
+                    self.remove(&name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use record::{BatchBuilder, BatchFacts, NewRecord};
+
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    const DIR: &str = "/d/t-0";
+
+    fn put(storage: &MemoryStorage, base_offset: i64, suffix: &str, bytes: &[u8]) {
+        storage.write_atomically(&Path::new(DIR).join(file_name(base_offset, suffix)), bytes, true).unwrap();
+    }
+
+    fn batch(base_offset: i64) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(BatchFacts { base_offset, ..BatchFacts::default() });
+        for _ in 0..10 {
+            builder.push(NewRecord::default());
+        }
+        builder.build().unwrap()
+    }
+
+    fn names(storage: &MemoryStorage) -> Vec<String> {
+        let mut names: Vec<_> = storage.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_twenty_digits_and_a_suffix_name_a_file_of_the_log() {
+        assert_eq!(parse_file_name("00000000000000000012.log"), Some((12, ".log")));
+        assert_eq!(parse_file_name("12.log"), None);
+        assert_eq!(parse_file_name("-0000000000000000012.log"), None);
+        assert_eq!(parse_file_name("99999999999999999999.log"), None, "beyond 63 bits");
+        assert_eq!(parse_file_name("0000000000000000001\u{e4}.log"), None);
+    }
+
+    #[test]
+    fn half_made_and_half_gone_files_are_removed() {
+        let storage = MemoryStorage::default();
+        for (base_offset, suffix) in [(0, ".log"), (0, ".log.cleaned"), (5, ".log.deleted"), (9, ".index")] {
+            put(&storage, base_offset, suffix, b"");
+        }
+        assert_eq!(arrange(&storage, Path::new(DIR)).unwrap().len(), 1);
+        assert_eq!(names(&storage), [file_name(0, ".log")]);
+    }
+
+    #[test]
+    fn a_whole_swap_takes_the_place_of_the_segments_that_it_covers() {
+        let storage = MemoryStorage::default();
+        for base_offset in [0, 10, 20] {
+            put(&storage, base_offset, ".log", &batch(base_offset));
+            put(&storage, base_offset, ".index", b"");
+        }
+        put(&storage, 0, ".log.swap", &[batch(0), batch(10)].concat());
+        put(&storage, 0, ".index.swap", b"12345678");
+        let found = arrange(&storage, Path::new(DIR)).unwrap();
+        assert_eq!(found.iter().map(|files| files.base_offset).collect::<Vec<_>>(), [0, 20]);
+        assert_eq!(found[0].size as usize, 2 * batch(0).len());
+        let left = [(0, ".index"), (0, ".log"), (20, ".index"), (20, ".log")].map(|(base, suffix)| file_name(base, suffix));
+        assert_eq!(names(&storage), left);
+    }
+
+    #[test]
+    fn a_swap_that_lost_a_part_does_not_replace_anything() {
+        let storage = MemoryStorage::default();
+        put(&storage, 0, ".log", &batch(0));
+        put(&storage, 0, ".log.swap", &batch(0)[..70]);
+        let found = arrange(&storage, Path::new(DIR)).unwrap();
+        assert_eq!(found[0].size as usize, batch(0).len());
+        assert_eq!(names(&storage), [file_name(0, ".log")]);
+    }
+
+    #[test]
+    fn a_swap_beside_the_half_made_rest_of_its_split_is_undone() {
+        let storage = MemoryStorage::default();
+        put(&storage, 0, ".log", &[batch(0), batch(10)].concat());
+        put(&storage, 0, ".log.cleaned", &batch(0));
+        put(&storage, 10, ".log.swap", &batch(10));
+        assert_eq!(arrange(&storage, Path::new(DIR)).unwrap().len(), 1);
+        assert_eq!(names(&storage), [file_name(0, ".log")]);
+    }
+}

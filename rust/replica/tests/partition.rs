@@ -1,0 +1,405 @@
+//! A partition with its log in memory: appends, reads, waits, sessions. No clock, no socket.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::BytesMut;
+use log::storage::MemoryStorage;
+use log::{Log, LogConfig, OpenOptions};
+use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+use replica::fetch::{Answer, Begun, FetchCall, Fetching};
+use replica::fetch_session::FetchSessions;
+use replica::partition::{Leadership, Partition, ReadRequest, Records};
+use replica::purgatory::{Wake, Watch, Watcher};
+use replica::tail::TailBudget;
+use replica::view::{Published, Topic, TopicSettings, View};
+use wire::fetch::{FetchPartition, FetchRequest};
+use wire::{ErrorCode, TopicRef};
+
+const TOPIC_ID: [u8; 16] = [7; 16];
+const NODE_ID: i32 = 1;
+
+fn settings(min_insync_replicas: usize) -> TopicSettings {
+    TopicSettings {
+        append: AppendRules {
+            compacted: false,
+            target_codec: None,
+            compression_level: None,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
+            message_bytes_max: 1 << 20,
+            segment_bytes: 1 << 20,
+            inflated_bytes_max: 1 << 20,
+        },
+        min_insync_replicas,
+        log: LogConfig {
+            segment_bytes: 4096,
+            segment_ms: i64::MAX,
+            index_interval_bytes: 512,
+            index_bytes_max: 1 << 20,
+            producer_id_expiration_ms: i64::MAX,
+        },
+    }
+}
+
+fn leadership(leader_id: i32, leader_epoch: i32, isr: &[i32]) -> Leadership {
+    Leadership { leader_id, leader_epoch, partition_epoch: 0, replicas: vec![1, 2], isr: isr.to_vec() }
+}
+
+struct World {
+    published: Published,
+    partitions: Vec<Arc<Partition>>,
+}
+
+/// `count` partitions led here in epoch 3, whose hot tails hold at most `tail_bytes`.
+fn world(count: i32, min_insync_replicas: usize, tail_bytes: usize) -> World {
+    let topic = Arc::new(Topic::new(TOPIC_ID, "flights", settings(min_insync_replicas)));
+    let budget = Arc::new(TailBudget::new(tail_bytes, tail_bytes));
+    let mut view = View::default();
+    view.insert_topic(topic.clone());
+    let storage = Arc::new(MemoryStorage::default());
+    let partitions: Vec<_> = (0..count)
+        .map(|index| {
+            let partition = Arc::new(Partition::new(topic.clone(), index, NODE_ID, budget.clone()));
+            let (log, _) = Log::open(OpenOptions {
+                storage: storage.clone(),
+                dir: format!("/flights-{index}").into(),
+                topic_id: TOPIC_ID,
+                config: topic.settings.load().log.clone(),
+                clean_shutdown: true,
+                recovery_point: 0,
+                log_start_offset: None,
+                now_ms: 0,
+            })
+            .unwrap();
+            partition.apply_leadership(leadership(NODE_ID, 3, &[1]), Some((log, 0))).unwrap();
+            view.insert_partition(partition.clone());
+            partition
+        })
+        .collect();
+    let published = Published::default();
+    published.publish(view, 1);
+    World { published, partitions }
+}
+
+fn batch(records: usize, sequence: Option<i32>) -> BytesMut {
+    let mut facts = BatchFacts::default();
+    if let Some(sequence) = sequence {
+        facts = BatchFacts { producer_id: 9, producer_epoch: 0, base_sequence: sequence, ..facts };
+    }
+    let mut builder = BatchBuilder::new(facts);
+    for _ in 0..records {
+        builder.push(NewRecord { timestamp: 1000, value: Some(&[1; 20]), ..NewRecord::default() });
+    }
+    BytesMut::from(&builder.build().unwrap()[..])
+}
+
+fn append(partition: &Partition, records: usize) -> Result<i64, ErrorCode> {
+    partition.append(batch(records, None), -1, 9, 5000).map(|a| a.first_offset).map_err(|f| f.error)
+}
+
+fn wanted(offset: i64, current_leader_epoch: i32, bytes_max: i32) -> FetchPartition {
+    FetchPartition {
+        topic: TopicRef::Id(TOPIC_ID),
+        partition: 0,
+        current_leader_epoch,
+        fetch_offset: offset,
+        last_fetched_epoch: -1,
+        log_start_offset: -1,
+        partition_bytes_max: bytes_max,
+    }
+}
+
+fn read(partition: &Partition, request: FetchPartition) -> replica::partition::ReadResult {
+    partition.read(&ReadRequest {
+        request: &request,
+        replica_id: -1,
+        isolation_level: 0,
+        bytes_left: 1 << 20,
+        min_one: true,
+    })
+}
+
+#[test]
+fn offsets_rise_without_gaps_and_the_high_watermark_follows_a_sole_replica() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    assert_eq!(append(partition, 3), Ok(0));
+    assert_eq!(append(partition, 2), Ok(3));
+    assert_eq!(partition.high_watermark(), 5);
+}
+
+#[test]
+fn a_reader_is_served_from_memory_while_the_tail_holds_it_and_from_the_file_before() {
+    let world = world(1, 1, 400);
+    let partition = &world.partitions[0];
+    for _ in 0..10 {
+        append(partition, 3).unwrap();
+    }
+    assert!(matches!(read(partition, wanted(28, -1, 1 << 20)).records, Records::Memory { .. }));
+    assert!(matches!(read(partition, wanted(0, -1, 1 << 20)).records, Records::File { .. }));
+    assert!(matches!(read(partition, wanted(30, -1, 1 << 20)).records, Records::None));
+}
+
+#[test]
+fn a_read_gives_whole_batches_and_at_least_the_first() {
+    let world = world(1, 1, 1);
+    let partition = &world.partitions[0];
+    let one = batch(3, None).len();
+    for _ in 0..4 {
+        append(partition, 3).unwrap();
+    }
+    assert_eq!(read(partition, wanted(4, -1, 1)).records.len(), one, "the batch that holds offset 4, though it is larger");
+    assert_eq!(read(partition, wanted(0, -1, one as i32 * 2 + 5)).records.len(), one * 2);
+}
+
+#[test]
+fn leader_epochs_fence_those_who_know_another() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    assert_eq!(read(partition, wanted(0, 2, 100)).error, ErrorCode::FENCED_LEADER_EPOCH);
+    assert_eq!(read(partition, wanted(0, 4, 100)).error, ErrorCode::UNKNOWN_LEADER_EPOCH);
+    assert_eq!(read(partition, wanted(0, 3, 100)).error, ErrorCode::NONE);
+    assert_eq!(read(partition, wanted(1, -1, 100)).error, ErrorCode::OFFSET_OUT_OF_RANGE);
+}
+
+#[test]
+fn a_replica_that_does_not_lead_says_who_does() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    partition.apply_leadership(leadership(2, 4, &[1, 2]), None).unwrap();
+    let failure = partition.append(batch(1, None), 1, 9, 0).unwrap_err();
+    assert_eq!(failure.error, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!(failure.current_leader.map(|l| (l.leader_id, l.leader_epoch)), Some((2, 4)));
+    assert_eq!(read(partition, wanted(0, -1, 100)).error, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+}
+
+#[test]
+fn acks_all_needs_the_minimum_in_sync_and_acks_one_does_not() {
+    let world = world(1, 2, 1 << 20);
+    let partition = &world.partitions[0];
+    assert_eq!(append(partition, 1), Err(ErrorCode::NOT_ENOUGH_REPLICAS));
+    assert!(partition.append(batch(1, None), 1, 9, 0).is_ok());
+}
+
+#[test]
+fn with_a_follower_in_sync_the_high_watermark_waits_and_a_waiter_is_told_of_a_new_leader() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    partition.apply_leadership(leadership(NODE_ID, 4, &[1, 2]), None).unwrap();
+    let appended = partition.append(batch(2, None), -1, 9, 0).unwrap();
+    assert_eq!((appended.last_offset, appended.high_watermark), (1, 0));
+    assert!(matches!(read(partition, wanted(0, -1, 100)).records, Records::None), "not visible before it is replicated");
+    let woken = Arc::new(Woken::default());
+    let watch = Watch::new();
+    partition.watch_high_watermark(2, Watcher { watch: watch.clone(), slot: 0 });
+    assert!(watch.park(5, woken.clone(), 1));
+    partition.apply_leadership(leadership(2, 5, &[2]), None).unwrap();
+    assert_eq!(woken.tickets(), [5]);
+    assert_eq!(partition.replication_outcome(2), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+}
+
+#[test]
+fn a_retried_batch_is_acknowledged_with_its_first_offsets_and_stored_once() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    let first = partition.append(batch(3, Some(0)), -1, 9, 0).unwrap();
+    partition.append(batch(2, Some(3)), -1, 9, 0).unwrap();
+    let again = partition.append(batch(3, Some(0)), -1, 9, 0).unwrap();
+    assert_eq!((again.first_offset, again.last_offset), (first.first_offset, first.last_offset));
+    assert_eq!(partition.high_watermark(), 5);
+    let gap = partition.append(batch(1, Some(9)), -1, 9, 0).unwrap_err();
+    assert_eq!(gap.error, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+}
+
+#[derive(Default)]
+struct Woken(Mutex<Vec<u64>>);
+
+impl Woken {
+    fn tickets(&self) -> Vec<u64> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Wake for Woken {
+    fn wake(&self, ticket: u64) {
+        self.0.lock().unwrap().push(ticket);
+    }
+}
+
+struct Reader<'w> {
+    world: &'w World,
+    sessions: FetchSessions,
+    woken: Arc<Woken>,
+}
+
+impl<'w> Reader<'w> {
+    fn new(world: &'w World) -> Self {
+        Reader { world, sessions: FetchSessions::new(10, 1), woken: Arc::default() }
+    }
+
+    fn begin(&self, session: (i32, i32), partitions: Vec<FetchPartition>, min_bytes: i32) -> Result<Fetching, Told> {
+        let request = FetchRequest {
+            replica_id: -1,
+            replica_epoch: -1,
+            max_wait_ms: 500,
+            min_bytes,
+            max_bytes: 1 << 20,
+            isolation_level: 0,
+            session_id: session.0,
+            session_epoch: session.1,
+            partitions,
+            forgotten: Vec::new(),
+            rack_id: Default::default(),
+        };
+        let call = FetchCall { api_version: 13, correlation_id: 1, now_ms: 0, broker_bytes_max: 1 << 20 };
+        match Fetching::begin(&request, &[], &self.world.published.load(), &self.sessions, call).unwrap() {
+            Begun::Fetching(fetching) => Ok(fetching),
+            Begun::Refused(answer) => Err(told(&answer)),
+        }
+    }
+
+    fn go_on(&self, fetching: &mut Fetching, last_chance: bool) -> Option<Told> {
+        let wake: Arc<dyn Wake> = self.woken.clone();
+        let answer = fetching.answer_or_park(&self.world.published, &self.sessions, 0, 77, &wake, last_chance).unwrap();
+        answer.map(|answer| told(&answer))
+    }
+
+    fn fetch(&self, session: (i32, i32), partitions: Vec<FetchPartition>) -> Told {
+        match self.begin(session, partitions, 0) {
+            Ok(mut fetching) => self.go_on(&mut fetching, true).unwrap(),
+            Err(refused) => refused,
+        }
+    }
+}
+
+/// What an answer of version 13 says: top-level error, session, and how many bytes of payload.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    error: i16,
+    session_id: i32,
+    partitions: Vec<i32>,
+    payload_bytes: usize,
+}
+
+fn told(answer: &Answer) -> Told {
+    let bytes = &answer.encoded.bytes;
+    let int32 = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    // size 4, correlation id 4, tags 1, throttle 4, error 2, session 4, then the compact count of topics
+    let mut partitions = Vec::new();
+    let mut at = 20;
+    for _ in 1..bytes[19] {
+        at += 16;
+        let count = bytes[at] - 1;
+        at += 1;
+        for _ in 0..count {
+            partitions.push(int32(at));
+            // index 4, error 2, three offsets 24, aborted 1, preferred replica 4, then the compact length of the records
+            at += 35;
+            while bytes[at] & 0x80 != 0 {
+                at += 1;
+            }
+            at += 2;
+        }
+        at += 1;
+    }
+    Told {
+        error: i16::from_be_bytes([bytes[13], bytes[14]]),
+        session_id: int32(15),
+        partitions,
+        payload_bytes: answer.payloads.iter().map(Records::len).sum(),
+    }
+}
+
+fn at(partition: i32, offset: i64) -> FetchPartition {
+    FetchPartition { partition, ..wanted(offset, -1, 1 << 20) }
+}
+
+#[test]
+fn a_long_poll_is_woken_by_the_append_that_brings_enough() {
+    let world = world(2, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    let size = batch(1, None).len();
+    let mut fetching = reader.begin((0, -1), vec![at(0, 0), at(1, 0)], size as i32 * 2).unwrap();
+    assert!(reader.go_on(&mut fetching, false).is_none());
+    append(&world.partitions[0], 1).unwrap();
+    assert!(reader.woken.tickets().is_empty(), "one batch is not enough yet");
+    append(&world.partitions[1], 1).unwrap();
+    assert_eq!(reader.woken.tickets(), [77]);
+    let answer = reader.go_on(&mut fetching, false).unwrap();
+    assert_eq!((answer.partitions, answer.payload_bytes), (vec![0, 1], size * 2));
+}
+
+#[test]
+fn a_long_poll_that_runs_out_tells_what_there_is() {
+    let world = world(1, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    let mut fetching = reader.begin((0, -1), vec![at(0, 0)], 1000).unwrap();
+    assert!(reader.go_on(&mut fetching, false).is_none());
+    assert_eq!(reader.go_on(&mut fetching, true).unwrap().partitions, [0]);
+}
+
+#[test]
+fn a_session_tells_only_what_changed() {
+    let world = world(100, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    let opened = reader.fetch((0, 0), (0..100).map(|p| at(p, 0)).collect());
+    assert_ne!(opened.session_id, 0);
+    assert_eq!(opened.partitions.len(), 100, "the first answer tells all");
+    let session = opened.session_id;
+    assert!(reader.fetch((session, 1), vec![]).partitions.is_empty());
+    append(&world.partitions[42], 1).unwrap();
+    let news = reader.fetch((session, 2), vec![]);
+    assert_eq!((news.partitions, news.payload_bytes), (vec![42], batch(1, None).len()));
+    let again = reader.fetch((session, 3), vec![]);
+    assert_eq!(again.partitions, [42], "not taken yet, so told again");
+    assert!(reader.fetch((session, 4), vec![at(42, 1)]).partitions.is_empty(), "taken");
+}
+
+#[test]
+fn an_append_wakes_a_parked_session_and_costs_one_slot() {
+    let world = world(100, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    let session = reader.fetch((0, 0), (0..100).map(|p| at(p, 0)).collect()).session_id;
+    let mut fetching = reader.begin((session, 1), vec![], 1).unwrap();
+    assert!(reader.go_on(&mut fetching, false).is_none());
+    append(&world.partitions[7], 1).unwrap();
+    assert_eq!(reader.woken.tickets(), [77]);
+    assert_eq!(reader.go_on(&mut fetching, false).unwrap().partitions, [7]);
+}
+
+#[test]
+fn sessions_are_checked_by_id_epoch_and_kind() {
+    let world = world(1, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    let session = reader.fetch((0, 0), vec![at(0, 0)]).session_id;
+    assert_eq!(reader.fetch((session + 1, 1), vec![]).error, ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0);
+    assert_eq!(reader.fetch((session, 5), vec![]).error, ErrorCode::INVALID_FETCH_SESSION_EPOCH.0);
+    assert_eq!(reader.fetch((0, 1), vec![]).error, ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0);
+    assert_eq!(reader.fetch((session, -1), vec![at(0, 0)]).session_id, 0, "closed");
+    assert_eq!(reader.sessions.count(), 0);
+}
+
+#[test]
+fn sessions_are_bounded_and_the_young_are_not_pushed_out() {
+    let world = world(1, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    for _ in 0..10 {
+        assert_ne!(reader.fetch((0, 0), vec![at(0, 0)]).session_id, 0);
+    }
+    assert_eq!(reader.fetch((0, 0), vec![at(0, 0)]).session_id, 0, "no room: the reader goes on without a session");
+    assert_eq!(reader.sessions.count(), 10);
+}
+
+#[test]
+fn a_topic_that_went_away_is_told_in_a_session_and_outside() {
+    let world = world(1, 1, 1 << 20);
+    let reader = Reader::new(&world);
+    let session = reader.fetch((0, 0), vec![at(0, 0)]).session_id;
+    let mut view = View::clone(&world.published.load());
+    view.remove_partition((TOPIC_ID, 0)).unwrap().retire();
+    view.remove_topic(TOPIC_ID);
+    world.published.publish(view, 2);
+    assert_eq!(reader.fetch((session, 1), vec![]).partitions, [0]);
+    assert_eq!(reader.fetch((0, -1), vec![at(0, 0)]).partitions, [0]);
+}
