@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks import load
 from pykafkacore.protocol.apis import api
+from pykafkacore.protocol.headers import decode_response
 from tests.support import apache
 
 
@@ -34,7 +35,7 @@ def first_acknowledged_produce(port: int, deadline_s: float = 60) -> float:
                 time.sleep(0.001)
             while True:
                 wire.send(frame)
-                answer = load.decode_response(api("Produce"), 9, wire.receive())[1]
+                answer = decode_response(api("Produce"), 9, wire.receive())[1]
                 if answer.responses[0].partition_responses[0].error_code == 0:
                     wire.close()
                     return time.perf_counter() - start
