@@ -17,8 +17,9 @@ from typing import Any
 import trio
 
 from cluster.broker.clock import Clock
-from cluster.broker.lifecycle import BrokerLifecycle
+from cluster.broker.lifecycle import BrokerLifecycle, controller_registration
 from cluster.broker.metadata_log import MetadataLog
+from cluster.broker.peers import ControllerLink, Links, RaftPeers
 from cluster.broker.producer_ids import ProducerIds
 from cluster.broker.quorum import describe_quorum
 from cluster.broker.raft_driver import RaftDriver
@@ -40,7 +41,7 @@ from cluster.raft.voters import VoterSet
 from pykafkacore.policies import AlterConfigPolicy, CreateTopicPolicy, load_policy
 from pykafkacore.protocol.apis import BROKER, CONTROLLER, Api
 from pykafkacore.protocol.apis import api as api_named
-from pykafkacore.protocol.errors import ApiError
+from pykafkacore.protocol.errors import ApiError, Code
 
 log = logging.getLogger("pykafkacore.broker")
 
@@ -218,8 +219,12 @@ class Broker:
     def has_controller(self) -> bool:
         return self.raft.is_active_controller
 
-    def ask(self, call: Call) -> Any:
-        return self.raft.ask(ControllerRequest(call.api.key, call.api_version, call.request, call))
+    async def ask(self, call: Call) -> Any:
+        if self.raft.is_active_controller:
+            return await self.raft.ask(ControllerRequest(call.api.key, call.api_version, call.request, call))
+        if not self.node.is_broker:
+            raise ApiError(Code.NOT_CONTROLLER, "this controller is not the active one")
+        return await self._controller_link.ask(call.api, call.request, call.api_version)
 
     def offered(self, listener: str) -> tuple[Api, ...]:
         return offered(CONTROLLER if listener in self.node.controller_listener_names else BROKER)
@@ -228,7 +233,12 @@ class Broker:
         return await self._producer_ids.next()
 
     def describe_quorum(self, call: Call) -> Any:
-        return describe_quorum(self.raft.node, self.clock, call)
+        if self.raft.node.is_leader or not self.node.is_broker:
+            return describe_quorum(self.raft.node, self.clock, call)
+        return self._controller_link.ask(call.api, call.request, call.api_version)
+
+    def quorum_request(self, call: Call) -> Any:
+        return self.raft.receive(call.api.key, call.api_version, call.request)
 
     async def published(self, metadata_offset: int) -> None:
         """-1: all that is committed and applied by now."""
@@ -281,7 +291,13 @@ class Broker:
 
     async def _ask_named(self, name: str, request: Any) -> Any:
         api = api_named(name)
-        return await self.raft.ask(ControllerRequest(api.key, api.latest, request))
+        if self.raft.is_active_controller:
+            return await self.raft.ask(ControllerRequest(api.key, api.latest, request))
+        return await self._controller_link.ask(api, request)
+
+    def _controller_endpoint(self) -> Endpoint | None:
+        raft = self.raft.node
+        return None if raft.leader_id in (-1, self.node.node_id) else raft.leader_endpoint_now()
 
     async def serve(self) -> None:
         """Runs until `stop`. `ready` is set once clients are served."""
@@ -296,8 +312,36 @@ class Broker:
         settings = self.static_settings
         pump = UpcallPump(self, self.plane, nursery, self._listener_names)
         nursery.start_soon(self.plane.pump, pump.on_request)
+        links = Links(nursery, f"node-{self.node.node_id}")
+        self._controller_link = ControllerLink(links, self._controller_endpoint)
+        self.raft.send = RaftPeers(links, nursery, self.raft.answered).send
+        # Ports that the system is to choose must be known before they can be registered; peers must reach a voter.
+        if any(each.port == 0 for each in self._listeners()) or (self.node.is_controller and not self._is_alone()):
+            self._listen()
         self.raft.start()
         nursery.start_soon(self.raft.run)
+        while not self.raft.is_active_controller and self._controller_endpoint() is None:
+            await trio.sleep(0.001)
+        if self.node.is_controller:
+            nursery.start_soon(self._register_controller)
+        if self.node.is_broker:
+            await self._join(nursery)
+        self._listen()
+        self.ready.set()
+        await self._stopping.wait()
+        log.info("shutting down")
+        if self.node.is_broker and settings["controlled.shutdown.enable"]:
+            await self.lifecycle.shut_down(5000)
+        if not self._is_alone():
+            self.raft.resign()
+
+    def _is_alone(self) -> bool:
+        """A combined node that is the only voter needs nobody to start."""
+        return self.node.is_broker and self.raft.node.voters.ids == (self.node.node_id,)
+
+    async def _join(self, nursery: trio.Nursery) -> None:
+        """Registers this broker, catches up, listens, and asks to be unfenced."""
+        settings = self.static_settings
         stops = self.plane.core.stops
         epochs = {epoch for clean, epoch in stops if clean and epoch is not None}
         previous = epochs.pop() if len(epochs) == 1 and all(clean for clean, _ in stops) else -1
@@ -310,24 +354,26 @@ class Broker:
             previous,
             lambda: self._published_offset,
         )
-        while not self.raft.is_active_controller:
-            await trio.sleep(0.001)
-        # Ports that the system is to choose must be known before they can be registered.
-        if any(each.port == 0 for each in self._listeners()):
-            self._listen()
-        if self.node.is_broker:
-            await self.lifecycle.register(self.bound, settings["initial.broker.registration.timeout.ms"])
-            await self.published(-1)
+        await self.lifecycle.register(self.bound, settings["initial.broker.registration.timeout.ms"])
+        await self.published(self.lifecycle.broker_epoch + 1)
         self._listen()
-        if self.node.is_broker:
-            await self.lifecycle.unfence()
-            await self.published(-1)
-            nursery.start_soon(self.lifecycle.keep_alive, settings["broker.heartbeat.interval.ms"])
-        self.ready.set()
-        await self._stopping.wait()
-        log.info("shutting down")
-        if self.node.is_broker and settings["controlled.shutdown.enable"]:
-            await self.lifecycle.shut_down(5000)
+        await self.lifecycle.unfence()
+        await self.published(-1)
+        nursery.start_soon(self.lifecycle.keep_alive, settings["broker.heartbeat.interval.ms"])
+
+    async def _register_controller(self) -> None:
+        """KIP-919: each controller tells the active one who it is, until the metadata says so."""
+        incarnation_id = random_uuid()
+        request = controller_registration(self.node, incarnation_id, self.bound)
+        while True:
+            known = self._image.controllers.get(self.node.node_id)
+            if known is not None and known.incarnation_id == incarnation_id:
+                return
+            try:
+                await self._ask_named("ControllerRegistration", request)
+            except ApiError as error:
+                log.info("controller registration is to be tried again: %s", error)
+            await trio.sleep(0.5)
 
     def _listen(self) -> None:
         if not self.bound:

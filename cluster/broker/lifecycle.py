@@ -22,6 +22,36 @@ log = logging.getLogger("pykafkacore.lifecycle")
 AskController = Callable[[str, Any], Awaitable[Any]]
 
 
+def _endpoints(message: Any, listeners: Any, ports: dict[str, int]) -> list[Any]:
+    """`ports`: what was bound, for listeners that were configured with port 0."""
+    return [
+        message.Listener(
+            name=each.name,
+            host=each.host,
+            port=each.port or ports.get(each.name, 0),
+            security_protocol=SECURITY_PROTOCOLS[each.security_protocol],
+        )
+        for each in listeners
+    ]
+
+
+def _features(message: Any) -> list[Any]:
+    return [
+        message.Feature(name=name, min_supported_version=low, max_supported_version=high)
+        for name, (low, high) in sorted(SUPPORTED.items())
+    ]
+
+
+def controller_registration(node: NodeSettings, incarnation_id: bytes, ports: dict[str, int]) -> Any:
+    message = api_named("ControllerRegistration").request
+    return message(
+        controller_id=node.node_id,
+        incarnation_id=incarnation_id,
+        listeners=_endpoints(message, node.advertised_controller_listeners, ports),
+        features=_features(message),
+    )
+
+
 class BrokerLifecycle:
     """`ask(api name, request)` reaches the active controller."""
 
@@ -46,25 +76,12 @@ class BrokerLifecycle:
 
     def _registration(self, ports: dict[str, int]) -> Any:
         message = api_named("BrokerRegistration").request
-        listeners = [
-            message.Listener(
-                name=each.name,
-                host=each.host,
-                port=each.port or ports[each.name],
-                security_protocol=SECURITY_PROTOCOLS[each.security_protocol],
-            )
-            for each in self._node.advertised_broker_listeners
-        ]
-        features = [
-            message.Feature(name=name, min_supported_version=low, max_supported_version=high)
-            for name, (low, high) in sorted(SUPPORTED.items())
-        ]
         return message(
             broker_id=self._node.node_id,
             cluster_id=self._cluster_id,
             incarnation_id=self._incarnation_id,
-            listeners=listeners,
-            features=features,
+            listeners=_endpoints(message, self._node.advertised_broker_listeners, ports),
+            features=_features(message),
             rack=self._node.rack,
             log_dirs=self._log_dirs,
             previous_broker_epoch=self._previous_broker_epoch,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.broker.storage import METADATA_DIR, METADATA_TOPIC_ID, StorageError, write_atomically
@@ -17,10 +18,18 @@ from cluster.metadata.snapshot import image_records
 from cluster.plane.native import LocalLog, crc32c
 from cluster.raft.batches import encode_batch, read_batches
 from cluster.raft.log_facts import LogFacts
-from cluster.raft.messages import BOOTSTRAP_SNAPSHOT, Batch, KRaftVersion, SnapshotId, Voters
+from cluster.raft.messages import (
+    BOOTSTRAP_SNAPSHOT,
+    Batch,
+    FetchSnapshotResponse,
+    KRaftVersion,
+    SnapshotId,
+    Voters,
+)
 from cluster.raft.snapshot import ParsedSnapshot, build_snapshot, parse_snapshot, parse_snapshot_name, snapshot_name
 from cluster.raft.state import QuorumState, build_quorum_state, parse_quorum_state
 from cluster.raft.voters import VoterHistory, VoterSet
+from pykafkacore.protocol.errors import Code
 
 QUORUM_STATE = "quorum-state"
 READ_BYTES = 8 * 1024 * 1024
@@ -150,6 +159,46 @@ class MetadataLog:
                 (self.directory / name).unlink()
         self.local.delete_before(snapshot_id.end_offset)
         return snapshot_id
+
+    # --- snapshots to and from other nodes ------------------------------------------------------------------------------
+
+    def fill_snapshot(self, answer: FetchSnapshotResponse) -> FetchSnapshotResponse:
+        """The bytes that a follower asked for, or the error that says why not."""
+        if answer.error or answer.snapshot_id is None:
+            return answer
+        path = self.directory / snapshot_name(answer.snapshot_id)
+        try:
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if not 0 <= answer.position < size:
+                    return replace(answer, error=int(Code.POSITION_OUT_OF_RANGE))
+                file.seek(answer.position)
+                return replace(answer, size=size, data=file.read(max(1, answer.max_bytes)))
+        except FileNotFoundError:
+            return replace(answer, error=int(Code.SNAPSHOT_NOT_FOUND))
+
+    def _part(self, snapshot_id: SnapshotId) -> Path:
+        return self.directory / (snapshot_name(snapshot_id) + ".part")
+
+    def write_chunk(self, snapshot_id: SnapshotId, position: int, data: bytes) -> None:
+        with open(self._part(snapshot_id), "wb" if position == 0 else "r+b") as file:
+            file.seek(position)
+            file.write(data)
+
+    def load_chunks(self, snapshot_id: SnapshotId) -> ParsedSnapshot | None:
+        """The downloaded snapshot takes the log's place; None if it is not whole, and nothing has changed."""
+        part = self._part(snapshot_id)
+        data = part.read_bytes()
+        try:
+            snapshot = parse_snapshot(data, crc=crc32c, decompress=_decompress)
+        except ValueError:
+            part.unlink()
+            return None
+        write_atomically(self.directory / snapshot_name(snapshot_id), data)
+        part.unlink()
+        self.snapshot_id, self.snapshot = snapshot_id, snapshot
+        self.local.start_at(snapshot_id.end_offset)
+        return snapshot
 
     def close(self, now_ms: int) -> None:
         self.local.close(now_ms)

@@ -5,7 +5,7 @@
 
 INVARIANT: the effects of one step are carried out in order, and before those of the next (see raft/effects.py).
 INVARIANT: a failure of the log or of quorum-state stops the node: better fenced than wrong.
-Peers are not served yet: a quorum of one needs nobody, and `Send` to another node is an error of configuration.
+Requests of other nodes come in through `receive`; the holes that Raft leaves in its answers are filled from the log here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from cluster.metadata.controller import Controller, ControllerRequest
 from cluster.metadata.records import frame, unframe
 from cluster.plane.native import NativePlane
 from cluster.raft import effects as fx
+from cluster.raft import messages as msg
+from cluster.raft import wire
 from cluster.raft.node import RaftNode
 from pykafkacore.protocol.errors import ApiError, Code
 
@@ -71,6 +73,8 @@ class RaftDriver:
         self._snapshot_due_at_bytes = 0
         self._last_snapshot_ms = clock.wall_ms()
         self.stopped = False
+        self.send: Callable[[fx.Send], None] | None = None
+        self._parked: dict[int, tuple[int, int]] = {}
 
     @property
     def image(self) -> Any:
@@ -130,9 +134,7 @@ class RaftDriver:
         try:
             while self._effects:
                 effect = self._effects.popleft()
-                handler = _EFFECTS.get(type(effect))
-                if handler is None:
-                    raise NotImplementedError(f"{type(effect).__name__} needs peers, and this quorum has none: {effect}")
+                handler = _EFFECTS[type(effect)]
                 handler(self, effect)
         finally:
             self._draining = False
@@ -209,6 +211,68 @@ class RaftDriver:
     def _refused(self, effect: fx.ProposalRefused) -> None:
         self._run_runtime(self.runtime.append_failed(effect.leader_epoch, effect.reason))
 
+    # --- other nodes ------------------------------------------------------------------------------------------------------
+
+    async def receive(self, api_key: int, api_version: int, body: Any) -> Any:
+        """A quorum request of another node (or a tool); the response to it as a protocol message."""
+        try:
+            request = wire.request_from(api_key, api_version, body)
+        except ApiError as error:
+            return wire.error_response(api_key, error.code, error.message)
+        self._next_ticket += 1
+        waiting = self._waiting[self._next_ticket] = _Waiting()
+        self._parked[self._next_ticket] = (api_key, api_version)
+        self._run(self.node.step(fx.Received(self._next_ticket, request), self._clock.now_ms()))
+        self._changed.set()
+        await waiting.done.wait()
+        if isinstance(waiting.outcome, ApiError):
+            return wire.error_response(api_key, waiting.outcome.code, waiting.outcome.message)
+        return waiting.outcome
+
+    def _reply(self, effect: fx.Reply) -> None:
+        api_key, api_version = self._parked.pop(effect.ticket)
+        answer = effect.response
+        if isinstance(answer, msg.FetchResponse):
+            records = b""
+            if answer.records_from is not None:
+                records = self.log.local.read(answer.records_from, max(1, answer.max_bytes))
+            response = wire.fetch_response_to(api_version, answer, records)
+        elif isinstance(answer, msg.FetchSnapshotResponse):
+            response = wire.snapshot_response_to(api_version, self.log.fill_snapshot(answer))
+        else:
+            response = wire.response_to(api_key, api_version, answer)
+        self._settle(effect.ticket, response)
+
+    def _send(self, effect: fx.Send) -> None:
+        if self.send is None:
+            raise RuntimeError("Raft wants to reach another node before the network is up")
+        self.send(effect)
+
+    def answered(self, request_id: int, response: Any) -> None:
+        if not self.stopped:
+            self._run(self.node.step(fx.Responded(request_id, response), self._clock.now_ms()))
+            self._changed.set()
+
+    def _write_snapshot_chunk(self, effect: fx.WriteSnapshotChunk) -> None:
+        self.log.write_chunk(effect.snapshot_id, effect.position, effect.data)
+
+    def _load_snapshot(self, effect: fx.LoadSnapshot) -> None:
+        """Done and reported ahead of everything that is queued: until then Raft speaks of a log that is gone."""
+        snapshot = self.log.load_chunks(effect.snapshot_id)
+        now = self._clock.now_ms()
+        if snapshot is None:
+            effects = self.node.step(fx.SnapshotRefused(effect.snapshot_id), now)
+        else:
+            before = self._image.image()
+            self._image = self.log.image()
+            delta = self._image.take_delta()
+            delta.topics_removed |= {each for each in before.topics if each not in delta.after.topics}
+            delta.before = before
+            self._on_image(delta)
+            loaded = fx.SnapshotLoaded(effect.snapshot_id, snapshot.kraft_version, snapshot.voters)
+            effects = self.node.step(loaded, now)
+        self._effects.extendleft(reversed(effects))
+
     # --- effects of the runtime -----------------------------------------------------------------------------------------
 
     def _run_runtime(self, effects: list[Any]) -> None:
@@ -277,4 +341,8 @@ _EFFECTS: dict[type, Callable[[RaftDriver, Any], None]] = {
     fx.LostLeadership: RaftDriver._lost_leadership,
     fx.LeaderChanged: RaftDriver._leader_changed,
     fx.ProposalRefused: RaftDriver._refused,
+    fx.Reply: RaftDriver._reply,
+    fx.Send: RaftDriver._send,
+    fx.WriteSnapshotChunk: RaftDriver._write_snapshot_chunk,
+    fx.LoadSnapshot: RaftDriver._load_snapshot,
 }

@@ -81,6 +81,14 @@ class Context(Protocol):
     @property
     def has_controller(self) -> bool: ...
 
+    def describe_quorum(self, call: Call) -> Any:
+        """The response to DescribeQuorum, or an awaitable of it."""
+        ...
+
+    def quorum_request(self, call: Call) -> Awaitable[Any]:
+        """The response to a request of Raft's own."""
+        ...
+
     def offered(self, listener: str) -> list[Api]:
         """The APIs that a listener answers."""
         ...

@@ -24,3 +24,8 @@ async def at_controller(ctx: Context, call: Call) -> Any:
 
 def describe_quorum(ctx: Context, call: Call) -> Any:
     return ctx.describe_quorum(call)
+
+
+def of_quorum(ctx: Context, call: Call) -> Any:
+    """Raft's own requests, from other nodes and from tools that change the voters."""
+    return ctx.quorum_request(call)

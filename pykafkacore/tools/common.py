@@ -51,7 +51,10 @@ class Parser(ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
-        self.usage_error(_translated(message))
+        text = _translated(message)
+        if text != message:
+            fail(text)
+        self.usage_error(text)
 
     def usage_error(self, message: str) -> NoReturn:
         """The message and the help on stderr, exit 1."""
@@ -68,7 +71,7 @@ class Parser(ArgumentParser):
         """`used` was given: none of `others` may be."""
         for other in others:
             if getattr(options, other.replace("-", "_")) not in (None, False, []):
-                self.usage_error(f'Option "[{other}]" can\'t be used with option "[{used}]"')
+                self.usage_error(f'Option "[{used}]" can\'t be used with option "[{other}]"')
 
 
 def _translated(message: str) -> str:
@@ -78,7 +81,8 @@ def _translated(message: str) -> str:
         option = head.removeprefix("argument ").split("/")[0].lstrip("-")
         if rest.startswith("expected"):
             return f"Option {option} requires an argument"
-        return f"Cannot parse argument of option {option}: {rest}"
+        value = rest.rpartition(": ")[2]
+        return f"Cannot parse argument {value} of option {option}"
     return message
 
 
@@ -295,3 +299,16 @@ def _spread_hash(text: str) -> int:
     return value ^ value >> 16
 
 
+
+
+async def ask_controller(client: Client, name: str, body: Any) -> Any:
+    """One admin request to the controller; the answer as it is. Only a controller that moved is a reason to ask again."""
+    from pykafkacore.protocol.errors import ApiError, Code
+
+    def moved(answer: Any) -> None:
+        for field in ("topics", "responses", "results", ()):
+            rows = [answer] if field == () else getattr(answer, field, None) or []
+            if any(getattr(row, "error_code", Code.NONE) == Code.NOT_CONTROLLER for row in rows):
+                raise ApiError(Code.NOT_CONTROLLER, f"{name}: the controller moved")
+
+    return await client.request_controller(name, body, moved)

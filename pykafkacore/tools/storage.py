@@ -262,8 +262,8 @@ def _info(options: Namespace) -> int:
     return 1 if problems else 0
 
 
-def parse_voters(text: str) -> list[Voter]:
-    """`id@host:port:directory-id`, separated by commas."""
+def parse_voters(text: str, listener_name: str) -> list[Voter]:
+    """`id@host:port:directory-id`, separated by commas; they are reached on the listener of that name."""
     from cluster.raft.messages import Endpoint, ReplicaKey, Voter
     from pykafkacore.protocol.types import uuid_from_text
 
@@ -291,7 +291,7 @@ def parse_voters(text: str) -> list[Voter]:
             raise ToolError(f"Failed to parse directory ID in dynamic voter string: {error}") from None
         if any(other.key.node_id == key.node_id for other in found):
             raise ToolError(f"Node id {key.node_id} was specified more than once.")
-        found.append(Voter(key, (Endpoint("CONTROLLER", host, int(port)),)))
+        found.append(Voter(key, (Endpoint(listener_name, host, int(port)),)))
     return found
 
 
@@ -337,7 +337,7 @@ def _plan(options: Namespace, node: NodeSettings, directory_ids: dict[str, bytes
         endpoints = [(one.name, one.host, one.port) for one in node.advertised_controller_listeners]
         voters = (standalone_voter(node.node_id, directory_ids[node.metadata_log_dir], endpoints),)
     elif options.initial_controllers:
-        voters = tuple(parse_voters(options.initial_controllers))
+        voters = tuple(parse_voters(options.initial_controllers, node.controller_listener_names[0]))
         for voter in voters:
             if voter.key.node_id == node.node_id:
                 # KAFKA: the directory takes the id that the list gives to this node.
