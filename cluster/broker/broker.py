@@ -32,7 +32,7 @@ from cluster.handlers.dispatch import offered
 from cluster.metadata.apply import ImageDelta
 from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import KRAFT_VERSION
-from cluster.metadata.image import EMPTY_IMAGE, MetadataImage
+from cluster.metadata.image import EMPTY_IMAGE, RECOVERING, MetadataImage
 from cluster.metadata.view import Projector
 from cluster.plane.native import NativePlane
 from cluster.raft.messages import Endpoint, ReplicaKey, Voter
@@ -265,6 +265,7 @@ class Broker:
                 log.error("partition %d of topic %s is offline: %s", partition, topic_id.hex(), why)
             self._image = after
             self._published_offset = after.offset
+            self._report_recovered(delta)
             waiters, self._published_waiters = self._published_waiters, []
             for wanted, event in waiters:
                 if wanted <= after.offset:
@@ -278,6 +279,19 @@ class Broker:
             published((after.offset, ()), None)
         else:
             self.plane.publish(view, published)
+
+    def _report_recovered(self, delta: ImageDelta) -> None:
+        """Partitions that this broker leads as the first after an unclean stop, once their logs stand."""
+        led = [
+            (topic_id, index, partition)
+            for topic_id, indexes in delta.partitions.items()
+            for index in indexes
+            if (partition := delta.after.partition(topic_id, index)) is not None
+            and partition.leader_recovery_state == RECOVERING
+            and partition.leader == self.node.node_id
+        ]
+        if led:
+            self._nursery.start_soon(self.lifecycle.finish_recovery, led)
 
     # --- life -----------------------------------------------------------------------------------------------------------
 
@@ -309,6 +323,7 @@ class Broker:
             self._close()
 
     async def _run(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
         settings = self.static_settings
         pump = UpcallPump(self, self.plane, nursery, self._listener_names)
         nursery.start_soon(self.plane.pump, pump.on_request)

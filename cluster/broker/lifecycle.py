@@ -14,6 +14,7 @@ import trio
 
 from cluster.config.node import SECURITY_PROTOCOLS, NodeSettings
 from cluster.metadata.features import SUPPORTED
+from cluster.metadata.image import RECOVERED, PartitionImage
 from pykafkacore.protocol.apis import api as api_named
 from pykafkacore.protocol.errors import ApiError, Code
 
@@ -140,3 +141,25 @@ class BrokerLifecycle:
                     await trio.sleep(0.05)
             except ApiError as error:
                 log.warning("controlled shutdown was refused: %s", error)
+
+    async def finish_recovery(self, partitions: list[tuple[bytes, int, PartitionImage]]) -> None:
+        """Tells the controller that partitions which this broker leads after an unclean stop are whole again: their
+        logs were recovered when they were opened (LeaderRecoveryState, KIP-704)."""
+        message = api_named("AlterPartition").request
+        topics: dict[bytes, Any] = {}
+        for topic_id, index, partition in partitions:
+            topic = topics.setdefault(topic_id, message.TopicData(topic_id=topic_id))
+            topic.partitions.append(
+                message.PartitionData(
+                    partition_index=index,
+                    leader_epoch=partition.leader_epoch,
+                    new_isr_with_epochs=[message.BrokerState(broker_id=self._node.node_id, broker_epoch=self.broker_epoch)],
+                    leader_recovery_state=RECOVERED,
+                    partition_epoch=partition.partition_epoch,
+                )
+            )
+        request = message(broker_id=self._node.node_id, broker_epoch=self.broker_epoch, topics=list(topics.values()))
+        try:
+            await self._ask("AlterPartition", request)
+        except ApiError as error:
+            log.warning("recovered partitions could not be reported: %s", error)
