@@ -45,6 +45,10 @@ from pykafkacore.protocol.errors import ApiError, Code
 
 log = logging.getLogger("pykafkacore.broker")
 
+# What the hot tails of all partitions may hold together, and one of them alone (see benchmarks/read_path.py).
+TAIL_BYTES_MAX = 64 << 20
+TAIL_PARTITION_BYTES_MAX = 4 << 20
+
 
 class Broker:
     """One node: broker, controller or both. `serve` runs it until `stop` is called. Also the handlers' `Context`."""
@@ -113,8 +117,8 @@ class Broker:
             "queued_request_bytes_max": queued_bytes if queued_bytes > 0 else None,
             "fetch_bytes_max": settings["fetch.max.bytes"],
             "fetch_session_slots": settings["max.incremental.fetch.session.cache.slots"],
-            "tail_bytes_max": 64 << 20,
-            "tail_partition_bytes_max": 4 << 20,
+            "tail_bytes_max": TAIL_BYTES_MAX,
+            "tail_partition_bytes_max": TAIL_PARTITION_BYTES_MAX,
             "file_delete_delay_ms": settings["log.segment.delete.delay.ms"],
             "seed": int.from_bytes(os.urandom(8)),
         }
