@@ -90,7 +90,6 @@ class Broker:
     def _plane_config(self) -> dict[str, Any]:
         settings, node = self.static_settings, self.node
         apis = {api.key: api for kind in (BROKER, CONTROLLER) for api in offered(kind)}
-        unlimited = 2**31 - 1
         idle_ms = settings["connections.max.idle.ms"]
         queued_bytes = settings["queued.max.request.bytes"]
 
@@ -111,7 +110,7 @@ class Broker:
             "send_buffer_bytes": buffer_bytes("socket.send.buffer.bytes"),
             "receive_buffer_bytes": buffer_bytes("socket.receive.buffer.bytes"),
             "idle_ms_max": idle_ms if idle_ms >= 0 else None,
-            "connections_max": settings["max.connections"] or unlimited,
+            "connections_max": settings["max.connections"],
             "connections_per_ip_max": settings["max.connections.per.ip"],
             "queued_requests_max": settings["queued.max.requests"],
             "queued_request_bytes_max": queued_bytes if queued_bytes > 0 else None,
@@ -258,7 +257,10 @@ class Broker:
         if not self.node.is_broker:
             self._image = delta.after
             return
+        settings = self._projector.settings
         view = self._projector.project(delta)
+        if self._projector.settings is not settings:
+            self._take_dynamic_settings()
         self._handed_offset = view.metadata_offset
         after = delta.after
 
@@ -283,6 +285,11 @@ class Broker:
             published((after.offset, ()), None)
         else:
             self.plane.publish(view, published)
+
+    def _take_dynamic_settings(self) -> None:
+        """Dynamic broker configs that the data plane acts on; topics' defaults go down with the view."""
+        settings = self._projector.settings
+        self.plane.core.set_connection_limits(settings["max.connections"], settings["max.connections.per.ip"])
 
     def _report_recovered(self, delta: ImageDelta) -> None:
         """Partitions that this broker leads as the first after an unclean stop, once their logs stand."""

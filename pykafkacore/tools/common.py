@@ -112,8 +112,15 @@ def handle_help(parser: Parser, options: Namespace, about: str) -> None:
         raise SystemExit(0)
 
 
-def deprecated(old: str, new: str) -> None:
-    print(f"Option --{old} has been deprecated and will be removed in a future version. Use --{new} instead.")
+def moved_option(parser: Parser, options: Namespace, new: str, old: str, mark: str) -> None:
+    """Take an option under its old name too: not both at once, and with a word that the name goes away."""
+    new_field, old_field = new.replace("-", "_"), old.replace("-", "_").replace(".", "_")
+    if not getattr(options, old_field):
+        return
+    if getattr(options, new_field):
+        parser.usage_error(f"Options --{new} and --{old} cannot be specified together.")
+    print(f"{mark} --{old} is deprecated and will be removed in a future version. Use --{new} instead.")
+    setattr(options, new_field, getattr(options, old_field))
 
 
 # ---- properties
@@ -132,11 +139,11 @@ def read_properties(path: str) -> dict[str, str]:
 
 
 def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
-    """`key=value` arguments. KAFKA: a key without a value is an error, `key=` is an empty value."""
+    """`key=value` arguments. KAFKA: a key alone has the empty value; the last of several holds."""
     found: dict[str, str] = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
+        key, _, value = text.partition("=")
+        if not key:
             raise ToolError(f"--{option} {text}: expected key=value")
         found[key] = value
     return found

@@ -130,6 +130,11 @@ impl DataPlane {
         self.inner.shared().published.metadata_offset()
     }
 
+    /// `max.connections` and `max.connections.per.ip` from now on.
+    fn set_connection_limits(&self, count_max: usize, per_ip_max: usize) {
+        self.inner.shared().connections.set_limits(count_max, per_ip_max);
+    }
+
     #[getter]
     fn connection_count(&self) -> usize {
         self.inner.shared().connections.count.load(std::sync::atomic::Ordering::Relaxed)

@@ -103,22 +103,40 @@ pub struct Shared {
     started: Instant,
 }
 
-/// Who is connected, for the limits.
-#[derive(Default)]
+/// Who is connected, and how many may be. The limits can change while the broker runs.
 pub struct Connections {
     by_ip: Mutex<HashMap<IpAddr, usize>>,
     pub count: AtomicUsize,
+    count_max: AtomicUsize,
+    per_ip_max: AtomicUsize,
 }
 
 impl Connections {
-    fn admit(&self, ip: IpAddr, config: &ServerConfig) -> Result<(), String> {
-        if self.count.load(Ordering::Relaxed) >= config.connections_max {
-            return Err(format!("max.connections={} reached", config.connections_max));
+    fn new(count_max: usize, per_ip_max: usize) -> Self {
+        Connections {
+            by_ip: Mutex::default(),
+            count: AtomicUsize::new(0),
+            count_max: AtomicUsize::new(count_max),
+            per_ip_max: AtomicUsize::new(per_ip_max),
+        }
+    }
+
+    /// `max.connections` and `max.connections.per.ip`. Those who are connected stay.
+    pub fn set_limits(&self, count_max: usize, per_ip_max: usize) {
+        self.count_max.store(count_max, Ordering::Relaxed);
+        self.per_ip_max.store(per_ip_max, Ordering::Relaxed);
+    }
+
+    fn admit(&self, ip: IpAddr) -> Result<(), String> {
+        let (count_max, per_ip_max) =
+            (self.count_max.load(Ordering::Relaxed), self.per_ip_max.load(Ordering::Relaxed));
+        if self.count.load(Ordering::Relaxed) >= count_max {
+            return Err(format!("max.connections={count_max} reached"));
         }
         let mut by_ip = self.by_ip.lock();
         let of_ip = by_ip.entry(ip).or_default();
-        if *of_ip >= config.connections_per_ip_max {
-            return Err(format!("max.connections.per.ip={} reached", config.connections_per_ip_max));
+        if *of_ip >= per_ip_max {
+            return Err(format!("max.connections.per.ip={per_ip_max} reached"));
         }
         *of_ip += 1;
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -144,6 +162,7 @@ impl Shared {
         upcalls: Arc<UpcallQueue>,
         inboxes: Vec<Arc<Inbox>>,
     ) -> Shared {
+        let connections = Connections::new(config.connections_max, config.connections_per_ip_max);
         Shared {
             apis: ApiTable::new(config.apis.iter().copied()),
             sessions: FetchSessions::new(config.fetch_session_slots, config.seed),
@@ -151,7 +170,7 @@ impl Shared {
             published,
             upcalls,
             inboxes,
-            connections: Connections::default(),
+            connections,
             queued_bytes: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             started: Instant::now(),
@@ -317,7 +336,7 @@ impl Reactor {
         loop {
             match self.listeners[listener].accept() {
                 Ok((stream, peer)) => {
-                    if let Err(reason) = self.shared.connections.admit(peer.ip(), &self.shared.config) {
+                    if let Err(reason) = self.shared.connections.admit(peer.ip()) {
                         self.shared.upcalls.notice(Level::Warning, format!("connection from {peer} refused: {reason}"));
                         continue;
                     }

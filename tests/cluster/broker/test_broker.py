@@ -86,6 +86,21 @@ def test_a_changed_cluster_default_reaches_topics_that_do_not_say_otherwise(wire
     assert produce(wire, "inherits", batch_of(5000, 1000)) == Code.NONE
 
 
+def test_a_limit_of_connections_can_change_while_the_broker_runs() -> None:
+    with Broker() as broker:
+        first, second = Wire(broker.port), Wire(broker.port)
+        assert alter(first, BROKER, "1", "max.connections.per.ip", "2") == Code.NONE
+        assert create(second, "still-served") == Code.NONE
+        refused = Wire(broker.port)
+        with pytest.raises((ConnectionError, OSError)):
+            create(refused, "refused")
+        assert alter(first, BROKER, "1", "max.connections.per.ip", "3") == Code.NONE
+        third = Wire(broker.port)
+        assert create(third, "served-again") == Code.NONE
+        for each in (first, second, refused, third):
+            each.close()
+
+
 def test_a_compacted_topic_refuses_records_without_a_key(wire) -> None:
     create(wire, "compacted", configs={"cleanup.policy": "compact"})
     assert produce(wire, "compacted", batch_of(100, 10)) == Code.INVALID_RECORD
