@@ -59,7 +59,9 @@ class Broker:
         self._started.clear()
         self._thread = threading.Thread(target=self._run, name="kafka-broker", daemon=True)
         self._thread.start()
-        self._started.wait()
+        while not self._started.wait(1):
+            if not self._thread.is_alive():
+                raise RuntimeError("the broker's thread ended before the broker was ready")
         if self._failure is not None:
             self._thread.join()
             raise self._failure

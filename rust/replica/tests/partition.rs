@@ -149,7 +149,11 @@ fn a_read_gives_whole_batches_and_at_least_the_first() {
     for _ in 0..4 {
         append(partition, 3).unwrap();
     }
-    assert_eq!(read(partition, wanted(4, -1, 1)).records.len(), one, "the batch that holds offset 4, though it is larger");
+    assert_eq!(
+        read(partition, wanted(4, -1, 1)).records.len(),
+        one,
+        "the batch that holds offset 4, though it is larger"
+    );
     assert_eq!(read(partition, wanted(0, -1, one as i32 * 2 + 5)).records.len(), one * 2);
 }
 
@@ -189,7 +193,10 @@ fn with_a_follower_in_sync_the_high_watermark_waits_and_a_waiter_is_told_of_a_ne
     partition.apply_leadership(leadership(NODE_ID, 4, &[1, 2]), None).unwrap();
     let appended = partition.append(batch(2, None), -1, 9, 0).unwrap();
     assert_eq!((appended.last_offset, appended.high_watermark), (1, 0));
-    assert!(matches!(read(partition, wanted(0, -1, 100)).records, Records::None), "not visible before it is replicated");
+    assert!(
+        matches!(read(partition, wanted(0, -1, 100)).records, Records::None),
+        "not visible before it is replicated"
+    );
     let woken = Arc::new(Woken::default());
     let watch = Watch::new();
     partition.watch_high_watermark(2, Watcher { watch: watch.clone(), slot: 0 });

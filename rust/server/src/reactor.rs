@@ -128,8 +128,7 @@ impl Connections {
     }
 
     fn admit(&self, ip: IpAddr) -> Result<(), String> {
-        let (count_max, per_ip_max) =
-            (self.count_max.load(Ordering::Relaxed), self.per_ip_max.load(Ordering::Relaxed));
+        let (count_max, per_ip_max) = (self.count_max.load(Ordering::Relaxed), self.per_ip_max.load(Ordering::Relaxed));
         if self.count.load(Ordering::Relaxed) >= count_max {
             return Err(format!("max.connections={count_max} reached"));
         }
