@@ -74,6 +74,32 @@ class Parser(ArgumentParser):
                 self.usage_error(f'Option "[{used}]" can\'t be used with option "[{other}]"')
 
 
+class CommandParser(Parser):
+    """For tools with subcommands. They complain with a short usage and `kafka-x: error: ...`."""
+
+    def __init__(self, program: str, about: str, tool: str | None = None, **more: Any) -> None:
+        super().__init__(program, about, **more)
+        self.tool = tool or program
+        self.add_argument("-h", "--help", action="help", help="print this help")
+
+    def add_commands(self) -> Any:
+        def make(prog: str, about: str, **more: Any) -> CommandParser:
+            return CommandParser(prog, about, self.tool, **more)
+
+        return self.add_subparsers(dest="command", required=True, parser_class=make, metavar="command")
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        missing = message.removeprefix("the following arguments are required: ")
+        if missing != message:
+            first = missing.split(", ")[0]
+            message = "too few arguments" if first == "command" else f"argument {first} is required"
+        elif ": invalid choice" in message:
+            message = message.partition(": ")[2]
+        print(f"{self.tool}: error: {message}", file=sys.stderr)
+        raise SystemExit(1)
+
+
 def _translated(message: str) -> str:
     """argparse's complaint in the words of Apache's tools."""
     head, colon, rest = message.partition(": ")
@@ -112,13 +138,14 @@ def handle_help(parser: Parser, options: Namespace, about: str) -> None:
         raise SystemExit(0)
 
 
-def moved_option(parser: Parser, options: Namespace, new: str, old: str, mark: str) -> None:
+def moved_option(parser: Parser, options: Namespace, new: str, old: str, mark: str, *, old_first: bool = False) -> None:
     """Take an option under its old name too: not both at once, and with a word that the name goes away."""
+    first, second = (old, new) if old_first else (new, old)
     new_field, old_field = new.replace("-", "_"), old.replace("-", "_").replace(".", "_")
     if not getattr(options, old_field):
         return
     if getattr(options, new_field):
-        parser.usage_error(f"Options --{new} and --{old} cannot be specified together.")
+        parser.usage_error(f"Options --{first} and --{second} cannot be specified together.")
     print(f"{mark} --{old} is deprecated and will be removed in a future version. Use --{new} instead.")
     setattr(options, new_field, getattr(options, old_field))
 

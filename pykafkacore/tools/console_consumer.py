@@ -78,9 +78,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.require(options, "bootstrap-server")
     if (options.topic is None) == (options.include is None):
         parser.usage_error("Exactly one of the following arguments is required: [topic], [include]")
-    moved_option(parser, options, "command-property", "consumer-property", "Option")
-    moved_option(parser, options, "command-config", "consumer.config", "Option")
-    moved_option(parser, options, "formatter-property", "property", "Option")
+    moved_option(parser, options, "command-property", "consumer-property", "Option", old_first=True)
+    moved_option(parser, options, "command-config", "consumer.config", "Option", old_first=True)
+    moved_option(parser, options, "formatter-property", "property", "Option", old_first=True)
     options.formatter = options.formatter.rpartition(".")[2]
     if options.formatter not in FORMATTERS:
         parser.usage_error(f"{options.formatter} cannot be loaded here: only {', '.join(FORMATTERS)} are offered")

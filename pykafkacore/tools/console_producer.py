@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pykafkacore.tools.common import (
     Parser,
@@ -279,18 +279,48 @@ def read_chunks(is_terminal: bool, read: Callable[[], bytes]) -> Iterator[list[b
 # ---- sending
 
 
+class _Compressing:
+    """A client whose batches are compressed on their way out, by the extension: it knows every codec, and is fast."""
+
+    def __init__(self, client: Client, codec: str) -> None:
+        self._client = client
+        self._codec = CODECS.index(codec)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def produce(self, topic: str, partition: int, batch: bytes, **more: Any) -> Any:
+        return await self._client.produce(topic, partition, compressed(batch, self._codec), **more)
+
+
+def compressed(batch: bytes, codec: int) -> bytes:
+    """The same records and the same producer, with another codec."""
+    if codec == 0:
+        return batch
+    from pykafkacore._core import build_batch, parse_batches
+
+    facts = parse_batches(batch)[0]
+    return build_batch(
+        [(timestamp, key, value, headers) for _, timestamp, key, value, headers in facts["records"]],
+        codec=codec,
+        producer_id=facts["producer_id"],
+        producer_epoch=facts["producer_epoch"],
+        base_sequence=facts["base_sequence"],
+    )
+
+
 async def _produce(client: Client, topic: str, reader: LineReader, settings: Settings) -> int:
     import os
 
     import trio
 
-    from pykafkacore.client import Codec, open_producer
+    from pykafkacore.client import open_producer
 
     chunks = read_chunks(sys.stdin.isatty(), lambda: os.read(0, CHUNK_BYTES))
     number = refused = 0
     is_known = False
     async with open_producer(
-        client, acks=settings.acks, codec=Codec[settings.codec.upper()], is_idempotent=settings.is_idempotent
+        _Compressing(client, settings.codec), acks=settings.acks, is_idempotent=settings.is_idempotent
     ) as producer:
         while True:
             lines = await trio.to_thread.run_sync(next, chunks, None, abandon_on_cancel=True)

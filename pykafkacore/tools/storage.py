@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pykafkacore.tools.common import Parser, ToolError, finish
+from pykafkacore.tools.common import CommandParser, ToolError, finish
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cluster.raft.messages import Voter
 
 PROGRAM = "kafka-storage"
-COMMANDS = ("info", "format", "version-mapping", "feature-dependencies", "random-uuid")
 
 METADATA_VERSION = "metadata.version"
 KRAFT_VERSION = "kraft.version"
@@ -60,25 +59,9 @@ def run(arguments: list[str]) -> int:
         return 1
 
 
-class _Parser(Parser):
-    """Short usage and `kafka-storage: error: ...`, as Apache's tools with subcommands write."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        missing = message.removeprefix("the following arguments are required: ")
-        if missing != message:
-            first = missing.split(", ")[0]
-            message = "too few arguments" if first == "command" else f"argument {first} is required"
-        elif ": invalid choice" in message:
-            message = message.partition(": ")[2]
-        print(f"{PROGRAM}: error: {message}", file=sys.stderr)
-        raise SystemExit(1)
-
-
 def _parse(arguments: list[str]) -> Namespace:
-    parser = _Parser(PROGRAM, "Prepares the log directories of a node and tells about them.")
-    parser.add_argument("-h", "--help", action="help", help="print this help")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_subparser, metavar="command")
+    parser = CommandParser(PROGRAM, "Prepares the log directories of a node and tells about them.")
+    commands = parser.add_commands()
     info = commands.add_parser("info", about="Tells what the log directories of this node hold.")
     info.add_argument("--config", "-c", required=True, help="server.properties of the node")
     form = commands.add_parser("format", about="Makes the log directories of this node ready for a cluster.")
@@ -98,12 +81,6 @@ def _parse(arguments: list[str]) -> Namespace:
     needs.add_argument("--feature", "-f", action="append", required=True, help="feature=level")
     commands.add_parser("random-uuid", about="Prints a random uuid.")
     return parser.parse_args(arguments)
-
-
-def _subparser(prog: str, about: str, **more: object) -> _Parser:
-    parser = _Parser(prog, about, **more)
-    parser.add_argument("-h", "--help", action="help", help="print this help")
-    return parser
 
 
 # ---- features

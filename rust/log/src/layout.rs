@@ -219,7 +219,8 @@ mod tests {
         let found = arrange(&storage, Path::new(DIR)).unwrap();
         assert_eq!(found.iter().map(|files| files.base_offset).collect::<Vec<_>>(), [0, 20]);
         assert_eq!(found[0].size as usize, 2 * batch(0).len());
-        let left = [(0, ".index"), (0, ".log"), (20, ".index"), (20, ".log")].map(|(base, suffix)| file_name(base, suffix));
+        let left =
+            [(0, ".index"), (0, ".log"), (20, ".index"), (20, ".log")].map(|(base, suffix)| file_name(base, suffix));
         assert_eq!(names(&storage), left);
     }
 

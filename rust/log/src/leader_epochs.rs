@@ -55,6 +55,17 @@ impl LeaderEpochs {
         true
     }
 
+    /// Notes a batch that was found in the log at `offset`, when batches are read in order. They know better than a file
+    /// that may be older: what says otherwise about this offset, or about later ones, is dropped. True if anything changed.
+    pub fn observe(&mut self, epoch: i32, offset: i64) -> bool {
+        if epoch < 0 || self.epoch_of(offset) == Some(epoch) {
+            return false;
+        }
+        self.entries.retain(|(known, start)| *start < offset && *known < epoch);
+        self.entries.push((epoch, offset));
+        true
+    }
+
     /// Keeps what starts before `end`.
     pub fn truncate_end(&mut self, end: i64) {
         self.entries.retain(|(_, start)| *start < end);
@@ -132,6 +143,17 @@ mod tests {
         assert!(!epochs.assign(3, 60));
         assert!(epochs.assign(8, 30), "an epoch without records is replaced");
         assert_eq!(epochs.entries(), [(2, 0), (4, 10), (8, 30)]);
+    }
+
+    #[test]
+    fn batches_know_better_than_an_older_file() {
+        let mut epochs = epochs();
+        assert!(!epochs.observe(4, 20));
+        assert!(epochs.observe(7, 25), "the file says that epoch 7 starts later");
+        assert_eq!(epochs.entries(), [(2, 0), (4, 10), (7, 25)]);
+        assert!(epochs.observe(5, 30), "the file says that a later epoch has this");
+        assert_eq!(epochs.entries(), [(2, 0), (4, 10), (5, 30)]);
+        assert!(!epochs.observe(-1, 40));
     }
 
     #[test]

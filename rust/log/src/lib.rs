@@ -13,10 +13,10 @@
 //! INVARIANT: index files hold whole entries and nothing else (Kafka trusts their length after a clean stop).
 
 pub mod checkpoints;
-pub mod index;
-pub mod leader_epochs;
 mod handles;
+pub mod index;
 mod layout;
+pub mod leader_epochs;
 mod log;
 pub mod log_dirs;
 mod lookup;

@@ -6,6 +6,7 @@
 //!
 //! Making a partition costs no sync: its directory, identity and first file reach the disk with the first flush.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,8 +70,8 @@ pub struct Log {
     pub(crate) snapshot_at_end: bool,
     /// Epochs that the file does not have yet. It is written, and synced, with the next flush or roll.
     pub(crate) epochs_changed: bool,
-    /// The active segment's `.txnindex` has entries that are not synced.
-    pub(crate) aborted_unsynced: bool,
+    /// Base offsets of segments whose `.txnindex` is not synced.
+    pub(crate) aborted_unsynced: BTreeSet<i64>,
     /// Files came or went since the directory was last synced.
     pub(crate) dir_unsynced: bool,
     /// So with partition.metadata, and the directory's own entry.
@@ -211,7 +212,7 @@ impl Log {
                 let base_offset = log.active().base_offset;
                 let path = log.dir.join(file_name(base_offset, ".txnindex"));
                 txn_index::append(&*storage, &path, &aborted)?;
-                log.aborted_unsynced = true;
+                log.aborted_unsynced.insert(base_offset);
             }
             Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
         })
@@ -235,14 +236,14 @@ impl Log {
     }
 
     /// Starts a new segment at the end of the log, unless the active one is empty. What is complete is synced first, so
-    /// that a sealed segment and its indexes never need to be scanned.
+    /// that a sealed segment and its indexes never need to be scanned, nor the log be replayed from before it.
     pub fn roll(&mut self, now_ms: i64) -> Result<()> {
         if self.segments.last().is_some_and(|active| active.size == 0) {
             return Ok(());
         }
         self.guarded(|log| {
             let storage = log.storage.clone();
-            log.write_snapshot()?;
+            log.write_snapshot(true)?;
             log.active().seal(&*storage)?;
             log.dir_unsynced = true;
             log.sync()?;
@@ -255,13 +256,14 @@ impl Log {
     }
 
     /// Writes the producers' state as of the end of the log, and drops the one before if no segment starts there.
-    fn write_snapshot(&mut self) -> Result<()> {
-        if self.snapshot_at_end {
+    /// With `sync` it survives a power failure; one that is there already may not.
+    fn write_snapshot(&mut self, sync: bool) -> Result<()> {
+        if self.snapshot_at_end && !sync {
             return Ok(());
         }
         let path = self.dir.join(file_name(self.end_offset, ".snapshot"));
         let bytes = self.producers.encode_snapshot();
-        self.storage.write_atomically(&path, &bytes, false).map_err(|e| Error::storage(&path, e))?;
+        self.storage.write_atomically(&path, &bytes, sync).map_err(|e| Error::storage(&path, e))?;
         self.snapshot_at_end = true;
         let superseded = self.newest_snapshot.replace(self.end_offset).filter(|offset| *offset != self.end_offset);
         if let Some(offset) = superseded
@@ -281,18 +283,17 @@ impl Log {
     }
 
     /// Syncs the batches behind the recovery point and all that opening the log again stands on. What opening can make
-    /// anew (snapshots, the active segment's indexes) is left to the system.
+    /// anew (the active segment's indexes) is left to the system.
     fn sync(&mut self) -> Result<()> {
         let storage = self.storage.clone();
         let first = self.segment_of(self.recovery_point).unwrap_or(0);
         for segment in &self.segments[first..] {
             segment.sync(&*storage)?;
-            if self.aborted_unsynced {
-                txn_index::sync(&*storage, &self.dir.join(file_name(segment.base_offset, ".txnindex")))?;
-                self.dir_unsynced = true;
-            }
         }
-        self.aborted_unsynced = false;
+        for base_offset in std::mem::take(&mut self.aborted_unsynced) {
+            txn_index::sync(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
+            self.dir_unsynced = true;
+        }
         if self.epochs_changed {
             self.epochs.write(&*storage, true)?;
             self.epochs_changed = false;
@@ -312,7 +313,7 @@ impl Log {
         Ok(())
     }
 
-    fn sync_dir(&mut self) -> Result<()> {
+    pub(crate) fn sync_dir(&mut self) -> Result<()> {
         self.storage.sync_dir(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
         self.dir_unsynced = false;
         Ok(())
@@ -327,7 +328,7 @@ impl Log {
             log.active().write_indexes(&*storage)?;
             // KAFKA: an empty log has no snapshot; one that held anything needs it, or its producers count as unknown.
             if log.end_offset > 0 {
-                log.write_snapshot()?;
+                log.write_snapshot(false)?;
             }
             if log.epochs_changed {
                 log.epochs.write(&*storage, true)?;
@@ -412,55 +413,89 @@ impl Log {
 
     /// Removes the first `count` segments with everything that goes with them. The active one always stays.
     pub(crate) fn remove_segments(&mut self, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
         self.guarded(|log| {
-            for segment in log.segments.drain(..count) {
-                for suffix in Segment::file_suffixes() {
-                    remove_if_there(&*log.storage, &log.dir.join(file_name(segment.base_offset, suffix)))?;
-                }
+            // First the names of the segments that stay: without any, the log would start at 0 after a power failure.
+            if log.dir_unsynced {
+                log.sync_dir()?;
+            }
+            let gone: Vec<Segment> = log.segments.drain(..count).collect();
+            log.remove_files_of(&gone)?;
+            for segment in gone {
                 remove_if_there(&*log.storage, &log.dir.join(file_name(segment.base_offset, ".snapshot")))?;
-                log.dir_unsynced = true;
             }
             Ok(())
         })
     }
 
+    /// Removes the last segments, from the end on and each for good: a power failure in the middle leaves no hole, and no
+    /// segment without its indexes.
+    pub(crate) fn drop_segments_from(&mut self, at: usize) -> Result<()> {
+        while self.segments.len() > at
+            && let Some(segment) = self.segments.pop()
+        {
+            self.remove_files_of(&[segment])?;
+        }
+        Ok(())
+    }
+
+    /// First the `.log`s; what else there is means nothing without them.
+    fn remove_files_of(&mut self, segments: &[Segment]) -> Result<()> {
+        for segment in segments {
+            remove_if_there(&*self.storage, segment.path())?;
+            self.aborted_unsynced.remove(&segment.base_offset);
+        }
+        self.sync_dir()?;
+        for segment in segments {
+            for suffix in &Segment::file_suffixes()[1..] {
+                remove_if_there(&*self.storage, &self.dir.join(file_name(segment.base_offset, suffix)))?;
+            }
+        }
+        self.dir_unsynced = true;
+        Ok(())
+    }
+
     /// Cuts everything at and behind `offset`, which must be where a batch starts (or lies in the middle of one, which
-    /// then goes too). The cut is on the disk when this returns.
+    /// then goes too). Below the start of the log nothing is left of it. The cut is on the disk when this returns.
     pub fn truncate_to(&mut self, offset: i64) -> Result<()> {
         if offset >= self.end_offset {
             return Ok(());
         }
-        if offset <= self.segments[0].base_offset {
+        if offset < self.start_offset {
             return self.truncate_fully_and_start_at(offset);
         }
         self.guarded(|log| {
-            let storage = log.storage.clone();
-            let at = log.segment_of(offset).unwrap_or(0);
-            for segment in log.segments.drain(at + 1..).rev() {
-                for suffix in Segment::file_suffixes() {
-                    remove_if_there(&*storage, &log.dir.join(file_name(segment.base_offset, suffix)))?;
-                }
-            }
-            let segment = log.active();
-            segment.unseal(&*storage);
-            let end = match segment.find(&*storage, offset)? {
-                Some(found) => {
-                    segment.truncate(&*storage, found.position, found.base_offset)?;
-                    found.base_offset
-                }
-                None => offset.min(segment.next_offset(&*storage)?),
-            };
-            let base_offset = segment.base_offset;
-            txn_index::truncate(&*storage, &log.dir.join(file_name(base_offset, ".txnindex")), end)?;
+            let end = log.cut(offset)?;
             log.end_offset = end;
             log.start_offset = log.start_offset.min(end);
             log.recovery_point = log.recovery_point.min(end);
             log.epochs.truncate_end(end);
-            // Written with a sync of the directory, so the removals are on the disk too.
-            log.epochs.write(&*storage, true)?;
+            log.epochs.write(&*log.storage, true)?;
             log.epochs_changed = false;
             log.rebuild_producers(end)
         })
+    }
+
+    /// Cuts the files at `offset`, which stands in or behind the first segment: where the log ends now.
+    fn cut(&mut self, offset: i64) -> Result<i64> {
+        let storage = self.storage.clone();
+        let at = self.segment_of(offset).unwrap_or(0);
+        self.drop_segments_from(at + 1)?;
+        let segment = self.active();
+        segment.unseal(&*storage);
+        let end = match segment.find(&*storage, offset)? {
+            Some(found) => {
+                segment.truncate(&*storage, found.position, found.base_offset)?;
+                // After compaction the batch found may start behind `offset`.
+                offset.min(found.base_offset)
+            }
+            None => offset,
+        };
+        let base_offset = segment.base_offset;
+        txn_index::truncate(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")), end)?;
+        Ok(end)
     }
 
     /// Drops all and starts anew at `offset`: a follower whose leader has moved on past its end, or a snapshot that stands
@@ -468,27 +503,32 @@ impl Log {
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<()> {
         self.guarded(|log| {
             let storage = log.storage.clone();
-            let mut names = storage.list(&log.dir).map_err(|e| Error::storage(&log.dir, e))?;
-            names.sort_by(|a, b| b.cmp(a));
-            for (name, _) in names {
-                let gone = Segment::file_suffixes().iter().chain(&[".snapshot"]).any(|suffix| name.ends_with(suffix));
-                if gone {
-                    remove_if_there(&*storage, &log.dir.join(name))?;
-                }
-            }
             let created_ms = log.segments.last().map_or(0, |segment| segment.created_ms);
-            log.segments = vec![Segment::create(&*storage, &log.dir, offset, created_ms)?];
+            if (log.segments[0].base_offset..log.end_offset).contains(&offset) {
+                log.cut(offset)?;
+            }
+            let fresh = match log.segments.pop_if(|segment| segment.base_offset == offset) {
+                Some(empty) => empty,
+                // The new name is there before the old ones go: without any, the log would start at 0.
+                None => Segment::create(&*storage, &log.dir, offset, created_ms)?,
+            };
+            for snapshot in log.snapshot_offsets()? {
+                remove_if_there(&*storage, &log.dir.join(file_name(snapshot, ".snapshot")))?;
+            }
+            log.sync_dir()?;
+            log.drop_segments_from(0)?;
+            log.segments.push(fresh);
             log.start_offset = offset;
             log.end_offset = offset;
             log.recovery_point = offset;
             log.producers = ProducerState::default();
             log.newest_snapshot = None;
             log.snapshot_at_end = false;
-            log.aborted_unsynced = false;
+            log.aborted_unsynced.clear();
             log.epochs.clear();
             log.epochs.write(&*storage, true)?;
             log.epochs_changed = false;
-            log.sync_dir()
+            Ok(())
         })
     }
 

@@ -19,7 +19,8 @@ pub fn partition_dir_name(topic: &str, partition: i32) -> String {
 /// `<topic>-<partition>.<32 hex digits>-delete`
 pub fn doomed_dir_name(name: &str, unique: &str) -> String {
     let suffix = format!(".{unique}-delete");
-    let kept = name.floor_char_boundary(NAME_CHARS_MAX.saturating_sub(suffix.len()).min(name.len()));
+    let room = NAME_CHARS_MAX.saturating_sub(suffix.len());
+    let kept = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     format!("{}{suffix}", &name[..kept])
 }
 

@@ -67,7 +67,11 @@ pub struct ActiveProducer {
 pub enum ProducerCheck {
     Fresh,
     /// It stands in the log already, there.
-    Duplicate { first_offset: i64, last_offset: i64, timestamp: i64 },
+    Duplicate {
+        first_offset: i64,
+        last_offset: i64,
+        timestamp: i64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,7 +241,8 @@ impl ProducerState {
 
     /// Forgets producers that have not written for `expiration_ms` and have no transaction open.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.producers.retain(|_, p| p.transaction_first_offset.is_some() || now_ms.saturating_sub(p.timestamp) < expiration_ms);
+        self.producers
+            .retain(|_, p| p.transaction_first_offset.is_some() || now_ms.saturating_sub(p.timestamp) < expiration_ms);
     }
 
     pub fn active(&self) -> Vec<ActiveProducer> {
@@ -398,7 +403,8 @@ mod tests {
     #[test]
     fn an_open_transaction_holds_the_last_stable_offset_until_its_marker_is_replicated() {
         let transactional = |facts: BatchFacts, control: Option<bool>| {
-            let mut builder = BatchBuilder::new(BatchFacts { is_transactional: true, producer_id: 9, producer_epoch: 0, ..facts });
+            let mut builder =
+                BatchBuilder::new(BatchFacts { is_transactional: true, producer_id: 9, producer_epoch: 0, ..facts });
             let (key, value) = record::control::marker(control.unwrap_or(false), 4);
             match control {
                 Some(_) => builder.push(NewRecord { key: Some(&key), value: Some(&value), ..NewRecord::default() }),
@@ -409,7 +415,8 @@ mod tests {
         let data = transactional(BatchFacts { base_offset: 10, base_sequence: 0, ..BatchFacts::default() }, None);
         let mut state = applied(&[data]);
         assert_eq!(state.last_stable_offset(11), 10);
-        let marker = transactional(BatchFacts { base_offset: 11, is_control: true, ..BatchFacts::default() }, Some(false));
+        let marker =
+            transactional(BatchFacts { base_offset: 11, is_control: true, ..BatchFacts::default() }, Some(false));
         let aborted = state.apply(&BatchView::parse(&marker).unwrap()).unwrap();
         assert_eq!((aborted.first_offset, aborted.last_offset, aborted.last_stable_offset), (10, 11, 12));
         assert_eq!(state.last_stable_offset(11), 10, "the marker itself is not replicated yet");

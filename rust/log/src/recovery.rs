@@ -10,6 +10,7 @@
 //! or missing partition.metadata, leader-epoch-checkpoint, index or snapshot is rewritten, never a reason to refuse.
 //! INVARIANT: a log in the formats before v2 is refused as it is; nothing of it is cut.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::log::{Log, LogConfig, remove_if_there};
 use crate::producer_state::ProducerState;
 use crate::segment::{Found, Segment, file_name};
 use crate::storage::Storage;
-use crate::txn_index;
+use crate::txn_index::{self, AbortedTransaction};
 use crate::{Error, Result};
 
 pub struct OpenOptions {
@@ -90,7 +91,7 @@ impl Log {
             report.created = true;
             storage.create_dir(&dir).map_err(|e| Error::storage(&dir, e))?;
         }
-        let identity_unsynced = check_identity(&*storage, &dir, &topic_id, &mut report)?;
+        let identity_written = check_identity(&*storage, &dir, &topic_id, &mut report)?;
         let files = layout::arrange(&*storage, &dir)?;
         let (segments, complete) = open_segments(&*storage, &dir, &files, now_ms)?;
         let epochs_path = dir.join(leader_epochs::FILE_NAME);
@@ -112,19 +113,22 @@ impl Log {
             newest_snapshot: None,
             snapshot_at_end: false,
             epochs_changed: false,
-            aborted_unsynced: false,
-            dir_unsynced: files.is_empty(),
-            identity_unsynced,
+            aborted_unsynced: BTreeSet::new(),
+            // A process that was killed may have synced nothing.
+            dir_unsynced: !clean_shutdown || files.is_empty(),
+            identity_unsynced: !clean_shutdown || identity_written,
             poisoned: None,
         };
         log.refuse_old_formats()?;
         if epochs_lost || (log.epochs.entries().is_empty() && files.iter().any(|files| files.size > 0)) {
             log.remake_epochs()?;
-            if log.epochs_changed {
+            // A log that was never flushed has no such file; that is no damage.
+            if epochs_lost {
                 report.remade.push("leader-epoch-checkpoint");
             }
         }
         let mut scan = None;
+        let loaded_epochs = log.epochs.entries().to_vec();
         let resumed = if clean_shutdown || report.created { log.resume()? } else { None };
         match resumed {
             Some(end_offset) => {
@@ -134,7 +138,8 @@ impl Log {
             None => {
                 let found = log.recover(&mut report)?;
                 log.end_offset = found.end_offset;
-                log.recovery_point = log.recovery_point.min(found.end_offset);
+                // The checkpoint may be of before a cut, and so too high: only sealed segments were surely synced.
+                log.recovery_point = log.recovery_point.min(found.from);
                 // Epochs that begin behind the end were of batches that are gone.
                 log.epochs.truncate_end(found.end_offset);
                 scan = Some(found);
@@ -144,6 +149,7 @@ impl Log {
         log.start_offset = log.segments[0].base_offset.max(log_start_offset.unwrap_or(0)).min(log.end_offset);
         log.epochs.truncate_end(log.end_offset.saturating_add(1));
         log.epochs.truncate_start(log.start_offset);
+        log.epochs_changed |= log.epochs.entries() != loaded_epochs;
         match scan {
             Some(scan) => {
                 let from = log.drop_bad_txn_indexes(&files, scan.from, &mut report)?;
@@ -170,7 +176,7 @@ impl Log {
         let Log { segments, epochs, epochs_changed, .. } = self;
         for segment in segments {
             let walked = segment.walk(&*storage, Hint::START, |found, header| {
-                *epochs_changed |= epochs.assign(header.leader_epoch(), found.base_offset);
+                *epochs_changed |= epochs.observe(header.leader_epoch(), found.base_offset);
                 true
             });
             match walked {
@@ -197,21 +203,25 @@ impl Log {
         let from = self.segments[first].base_offset;
         let mut end_offset = from;
         for at in first..self.segments.len() {
-            let base_offset = self.segments[at].base_offset;
+            let (base_offset, size) = (self.segments[at].base_offset, self.segments[at].size);
+            let mut lost_bytes = 0;
             let why = if base_offset < end_offset {
-                self.drop_segments_from(at, report)?;
+                lost_bytes += self.bytes_from(at);
+                self.drop_segments_from(at)?;
                 format!("the segment of offset {base_offset} overlaps the one before it")
             } else {
                 remove_if_there(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
                 let (next, outcome) = self.scan_segment(at, report)?;
                 end_offset = next;
                 let Err(why) = outcome else { continue };
-                // What stands behind the cut cannot be connected any more.
-                self.drop_segments_from(at + 1, report)?;
+                // What stands behind the cut cannot be connected any more. It goes first, so that a power failure in the
+                // middle of this does not leave a hole.
+                lost_bytes += self.bytes_from(at + 1);
+                self.drop_segments_from(at + 1)?;
+                lost_bytes += self.cut_scanned(size)?;
                 why
             };
-            let cut = report.truncated.get_or_insert_default();
-            (cut.at_offset, cut.why) = (end_offset, why);
+            report.truncated = Some(Truncated { at_offset: end_offset, lost_bytes, why });
             break;
         }
         let (_, sealed) = self.segments[first..].split_last_mut().expect("the scan starts at a segment");
@@ -221,18 +231,21 @@ impl Log {
         Ok(Scan { from, end_offset })
     }
 
-    fn drop_segments_from(&mut self, at: usize, report: &mut RecoveryReport) -> Result<()> {
-        for segment in self.segments.drain(at..).rev() {
-            report.truncated.get_or_insert_default().lost_bytes += segment.size;
-            for suffix in Segment::file_suffixes() {
-                remove_if_there(&*self.storage, &self.dir.join(file_name(segment.base_offset, suffix)))?;
-            }
-        }
-        self.dir_unsynced = true;
-        Ok(())
+    fn bytes_from(&self, at: usize) -> u64 {
+        self.segments[at..].iter().map(|segment| segment.size).sum()
     }
 
-    /// Reads a whole segment anew: the offset behind it, and if it was cut (already done), why.
+    /// Cuts the last segment's file, of `size`, behind the last batch that the scan took; gives the bytes lost.
+    fn cut_scanned(&mut self, size: u64) -> Result<u64> {
+        let storage = self.storage.clone();
+        let segment = self.active();
+        let file = segment.file(&*storage)?;
+        // On the disk at once: what is appended here must not meet these bytes again after a power failure.
+        file.truncate(segment.size).and_then(|()| file.sync_data()).map_err(|e| Error::storage(segment.path(), e))?;
+        Ok(size - segment.size)
+    }
+
+    /// Reads a whole segment anew: the offset behind it, and if it ends in something else than a batch, why.
     fn scan_segment(
         &mut self,
         at: usize,
@@ -262,17 +275,13 @@ impl Log {
             }
             next = view.next_offset();
             fresh.note(&*storage, &view, position, interval)?;
-            if self.epochs.assign(view.leader_epoch(), view.base_offset()) {
+            if self.epochs.observe(view.leader_epoch(), view.base_offset()) {
                 self.epochs_changed = true;
             }
         };
         report.scanned_bytes += fresh.size;
         if outcome.is_err() {
             refuse_old_format(&reader, fresh.path())?;
-            let (kept, lost_bytes) = (fresh.size, size - fresh.size);
-            // On the disk at once: what is appended here must not meet these bytes again after a power failure.
-            file.truncate(kept).and_then(|()| file.sync_data()).map_err(|e| Error::storage(fresh.path(), e))?;
-            report.truncated.get_or_insert_default().lost_bytes += lost_bytes;
         }
         self.segments[at] = fresh;
         Ok((next, outcome))
@@ -337,9 +346,11 @@ impl Log {
         self.newest_snapshot = None;
         for offset in self.snapshot_offsets()?.into_iter().rev() {
             let path = self.dir.join(file_name(offset, ".snapshot"));
-            if offset > self.end_offset {
-                // Of a future that was cut off.
+            if offset > self.end_offset || offset < from {
+                // Of a future that was cut off: gone for good, since the log may come to end there again. Or of a past that
+                // was deleted, with markers that end what it says is open.
                 remove_if_there(&*storage, &path)?;
+                self.sync_dir()?;
                 continue;
             }
             self.newest_snapshot = self.newest_snapshot.max(Some(offset));
@@ -354,7 +365,8 @@ impl Log {
             remove_if_there(&*storage, &path)?;
         }
         self.snapshot_at_end = from == self.end_offset;
-        for segment in &self.segments {
+        let Log { segments, aborted_unsynced, .. } = self;
+        for segment in segments {
             if from >= self.end_offset {
                 break;
             }
@@ -369,7 +381,14 @@ impl Log {
             let hint = Hint { position: first.position, last_offset: Some(first.last_offset) };
             let walked = segment.walk(&*storage, hint, |found, header| {
                 from = found.last_offset.saturating_add(1);
-                outcome = replay(&*storage, segment, &mut producers, (found, header), (&path, known));
+                match replay(&*storage, segment, &mut producers, found, header) {
+                    Ok(Some(aborted)) if aborted.last_offset > known => {
+                        aborted_unsynced.insert(segment.base_offset);
+                        outcome = txn_index::append(&*storage, &path, &aborted);
+                    }
+                    Ok(_) => {}
+                    Err(error) => outcome = Err(error),
+                }
                 outcome.is_ok()
             });
             outcome?;
@@ -379,7 +398,6 @@ impl Log {
                 Err(error) => return Err(error),
             }
         }
-        self.aborted_unsynced = true;
         self.producers = producers;
         Ok(())
     }
@@ -390,22 +408,18 @@ fn replay(
     storage: &dyn Storage,
     segment: &Segment,
     producers: &mut ProducerState,
-    (found, header): (&Found, &BatchView<'_>),
-    (aborted_path, known): (&Path, i64),
-) -> Result<()> {
+    found: &Found,
+    header: &BatchView<'_>,
+) -> Result<Option<AbortedTransaction>> {
     if !header.has_producer() {
-        return Ok(());
+        return Ok(None);
     }
     if !header.is_control() {
-        producers.apply(header);
-        return Ok(());
+        return Ok(producers.apply(header));
     }
     let bytes = segment.read_batch(storage, found)?;
     let view = BatchView::parse(&bytes).map_err(|e| Error::corrupt(segment.path(), e.to_string()))?;
-    match producers.apply(&view) {
-        Some(aborted) if aborted.last_offset > known => txn_index::append(storage, aborted_path, &aborted),
-        _ => Ok(()),
-    }
+    Ok(producers.apply(&view))
 }
 
 /// The directory is of this topic. True if partition.metadata was written, and is not on the disk yet.

@@ -230,7 +230,8 @@ impl Segment {
                 window = at;
                 filled = file.read_at(&mut buffer, at).map_err(|e| Error::storage(self.path(), e))?;
             }
-            let header = if in_reach { buffer[(at - window) as usize..filled].first_chunk::<HEADER_BYTES>() } else { None };
+            let header =
+                if in_reach { buffer[(at - window) as usize..filled].first_chunk::<HEADER_BYTES>() } else { None };
             let batch = header.map(BatchView::header_only).filter(|batch| batch.magic() == MAGIC);
             let size_bytes = header.and_then(|header| BatchView::promised_bytes(header));
             if let Some(last_offset) = unproven.take()
@@ -295,7 +296,8 @@ impl Segment {
     /// One whole batch's bytes.
     pub fn read_batch(&self, storage: &dyn Storage, found: &Found) -> Result<Vec<u8>> {
         let mut bytes = vec![0; found.size_bytes];
-        let read = self.file(storage)?.read_at(&mut bytes, found.position).map_err(|e| Error::storage(self.path(), e))?;
+        let read =
+            self.file(storage)?.read_at(&mut bytes, found.position).map_err(|e| Error::storage(self.path(), e))?;
         if read < bytes.len() {
             return Err(Error::corrupt(self.path(), format!("batch at {} is cut short", found.position)));
         }
@@ -332,16 +334,6 @@ impl Segment {
             false
         })?;
         Ok(first)
-    }
-
-    /// The offset behind the last batch.
-    pub fn next_offset(&self, storage: &dyn Storage) -> Result<i64> {
-        let mut next = self.base_offset;
-        self.walk(storage, self.offset_index.last(storage), |found, _| {
-            next = found.last_offset.saturating_add(1);
-            true
-        })?;
-        Ok(next)
     }
 
     /// Cuts the segment at `position`, which is where a batch for `offset` would start. The cut is on the disk when this

@@ -78,14 +78,19 @@ pub fn append(storage: &dyn Storage, path: &Path, aborted: &AbortedTransaction) 
     write().map_err(|e| Error::storage(path, e))
 }
 
-/// Drops the transactions whose marker stands at or behind `end`.
+/// Drops the transactions whose marker stands at or behind `end`, for good: other batches will stand there.
 pub fn truncate(storage: &dyn Storage, path: &Path, end: i64) -> Result<()> {
-    let kept = read(storage, path)?.iter().take_while(|aborted| aborted.last_offset < end).count();
-    let cut = || storage.open(path, false)?.truncate((kept * ENTRY_BYTES) as u64);
-    match cut() {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(path, error)),
-        _ => Ok(()),
+    let entries = read(storage, path)?;
+    let kept = entries.iter().take_while(|aborted| aborted.last_offset < end).count();
+    if kept == entries.len() {
+        return Ok(());
     }
+    let cut = || {
+        let file = storage.open(path, false)?;
+        file.truncate((kept * ENTRY_BYTES) as u64)?;
+        file.sync_data()
+    };
+    cut().map_err(|e| Error::storage(path, e))
 }
 
 #[cfg(test)]

@@ -114,7 +114,11 @@ impl<'a> BatchView<'a> {
     }
 
     pub fn timestamp_type(&self) -> TimestampType {
-        if self.attributes() & TIMESTAMP_TYPE_BIT == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
+        if self.attributes() & TIMESTAMP_TYPE_BIT == 0 {
+            TimestampType::CreateTime
+        } else {
+            TimestampType::LogAppendTime
+        }
     }
 
     pub fn is_transactional(&self) -> bool {

@@ -66,13 +66,7 @@ fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
 
 impl BatchBuilder {
     pub fn new(facts: BatchFacts) -> Self {
-        BatchBuilder {
-            facts,
-            payload: Vec::new(),
-            count: 0,
-            base_timestamp: NO_TIMESTAMP,
-            max_timestamp: NO_TIMESTAMP,
-        }
+        BatchBuilder { facts, payload: Vec::new(), count: 0, base_timestamp: NO_TIMESTAMP, max_timestamp: NO_TIMESTAMP }
     }
 
     pub fn count(&self) -> i32 {
@@ -156,7 +150,8 @@ mod tests {
     #[test]
     fn what_is_built_reads_back_with_every_codec() {
         for codec in Codec::ALL {
-            let mut builder = BatchBuilder::new(BatchFacts { codec, base_offset: 7, producer_id: 9, ..BatchFacts::default() });
+            let mut builder =
+                BatchBuilder::new(BatchFacts { codec, base_offset: 7, producer_id: 9, ..BatchFacts::default() });
             let headers: [(&[u8], Option<&[u8]>); 2] = [(b"h", Some(b"1")), (b"n", None)];
             for i in 0..300 {
                 builder.push(NewRecord { timestamp: 1000 + i, key: Some(b"key"), value: None, headers: &headers });

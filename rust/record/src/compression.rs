@@ -129,7 +129,8 @@ impl Codec {
         match self {
             Codec::None => Ok(data.to_vec()),
             Codec::Gzip => {
-                let level = level.and_then(|l| u32::try_from(l).ok()).map_or_else(Default::default, flate2::Compression::new);
+                let level =
+                    level.and_then(|l| u32::try_from(l).ok()).map_or_else(Default::default, flate2::Compression::new);
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
                 encoder.write_all(data).map_err(failed)?;
                 encoder.finish().map_err(failed)

@@ -1,6 +1,6 @@
 //! CRC-32C (Castagnoli), by the fastest instructions that the processor at hand offers.
 
-use crc_fast::CrcAlgorithm::{Crc32IsoHdlc, Crc32Iscsi};
+use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc};
 
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(Crc32Iscsi, bytes) as u32

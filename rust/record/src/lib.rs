@@ -22,11 +22,22 @@ use std::fmt;
 /// Bytes that are not what they should be, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    Truncated { what: &'static str, at: usize },
-    Invalid { what: &'static str, at: usize },
+    Truncated {
+        what: &'static str,
+        at: usize,
+    },
+    Invalid {
+        what: &'static str,
+        at: usize,
+    },
     /// A payload would inflate beyond what the caller allows.
-    TooLarge { bytes_max: usize },
-    Codec { codec: Codec, why: String },
+    TooLarge {
+        bytes_max: usize,
+    },
+    Codec {
+        codec: Codec,
+        why: String,
+    },
 }
 
 impl fmt::Display for Error {

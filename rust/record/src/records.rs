@@ -69,8 +69,7 @@ impl<'a> Records<'a> {
         let key = read_bytes(body, &mut at)?;
         let value = read_bytes(body, &mut at)?;
         let header_count = read_varint(body, &mut at)?;
-        let header_count =
-            usize::try_from(header_count).ok().filter(|count| *count <= (end - at) / 2);
+        let header_count = usize::try_from(header_count).ok().filter(|count| *count <= (end - at) / 2);
         let header_count = header_count.ok_or(Error::Invalid { what: "count of record headers", at })?;
         let headers = &body[at..];
         for _ in 0..header_count {

@@ -9,9 +9,7 @@
 //! KAFKA: 4.4 decodes every record of every batch. What that finds beyond the header (a false count, a false max
 //! timestamp, gaps in compressed offsets, surplus bytes) is passed on here; the docs list it as a deliberate difference.
 
-use crate::batch::{
-    BatchView, MAGIC, NO_TIMESTAMP, TimestampType, set_append_time, set_timestamp_type,
-};
+use crate::batch::{BatchView, MAGIC, NO_TIMESTAMP, TimestampType, set_append_time, set_timestamp_type};
 use crate::builder::{BatchBuilder, BatchFacts, NewRecord};
 use crate::compression::Codec;
 use crate::records::Records;
@@ -113,9 +111,8 @@ pub fn validate_produce(
         || (rules.timestamp_type == TimestampType::CreateTime && rules.timestamp_before_max_ms != i64::MAX);
     let mut rewritten = None;
     if needs_records {
-        let payload = codec
-            .decompress(view.payload(), rules.inflated_bytes_max)
-            .map_err(|error| invalid(error.to_string()))?;
+        let payload =
+            codec.decompress(view.payload(), rules.inflated_bytes_max).map_err(|error| invalid(error.to_string()))?;
         check_records(&view, &payload, rules, now_ms)?;
         if let Some(target) = other_codec {
             rewritten = Some(recompress(&view, &payload, target, rules)?);
@@ -134,11 +131,7 @@ pub fn validate_produce(
     Ok(Validated { rewritten, log_append_time_ms })
 }
 
-fn check_header<'a>(
-    batch: &'a [u8],
-    rules: &AppendRules,
-    api_version: i16,
-) -> Result<BatchView<'a>, ProduceError> {
+fn check_header<'a>(batch: &'a [u8], rules: &AppendRules, api_version: i16) -> Result<BatchView<'a>, ProduceError> {
     if batch.len() > 16 && batch[16] as i8 != MAGIC {
         let magic = batch[16] as i8;
         return Err(match magic {
@@ -146,7 +139,9 @@ fn check_header<'a>(
                 "magic {magic} is a message format older than v2, which produce requests do not take; use a client of Kafka \
                  0.11 or newer"
             )),
-            _ => ProduceError::CorruptMessage(format!("magic {magic} is no known format; this broker takes record batches of magic 2")),
+            _ => ProduceError::CorruptMessage(format!(
+                "magic {magic} is no known format; this broker takes record batches of magic 2"
+            )),
         });
     }
     let view = BatchView::parse(batch).map_err(|error| match batch.len() {
@@ -160,19 +155,22 @@ fn check_header<'a>(
     if batch.len() > rules.message_bytes_max {
         return Err(ProduceError::MessageTooLarge(format!(
             "the batch takes {} bytes, above max.message.bytes={}; send smaller batches or raise it for the topic",
-            batch.len(), rules.message_bytes_max
+            batch.len(),
+            rules.message_bytes_max
         )));
     }
     if batch.len() > rules.segment_bytes {
         return Err(ProduceError::RecordListTooLarge(format!(
             "the batch takes {} bytes, above segment.bytes={}; send smaller batches or raise it for the topic",
-            batch.len(), rules.segment_bytes
+            batch.len(),
+            rules.segment_bytes
         )));
     }
     if !view.crc_is_valid() {
         return Err(ProduceError::CorruptMessage(format!(
             "the batch says its CRC-32C is {:#010x}, but its bytes give {:#010x}: it was damaged on the way; send it again",
-            view.crc(), view.compute_crc()
+            view.crc(),
+            view.compute_crc()
         )));
     }
     if view.base_offset() != 0 {
@@ -189,12 +187,15 @@ fn check_header<'a>(
         return Err(invalid(format!("the header promises {count} records, and no byte follows it")));
     }
     if view.is_control() {
-        return Err(invalid("the control bit is set: only brokers write control batches; clear bit 5 of the attributes"));
+        return Err(invalid(
+            "the control bit is set: only brokers write control batches; clear bit 5 of the attributes",
+        ));
     }
     if view.producer_id() >= 0 && view.base_sequence() < 0 {
         return Err(invalid(format!(
             "base sequence {} of producer id {}: a batch with a producer id needs a sequence of 0 or more",
-            view.base_sequence(), view.producer_id()
+            view.base_sequence(),
+            view.producer_id()
         )));
     }
     if view.codec() == Some(Codec::Zstd) && api_version < ZSTD_FROM_VERSION {
@@ -223,12 +224,7 @@ fn check_timestamps(view: &BatchView<'_>, rules: &AppendRules, now_ms: i64) -> R
     Ok(())
 }
 
-fn check_records(
-    view: &BatchView<'_>,
-    payload: &[u8],
-    rules: &AppendRules,
-    now_ms: i64,
-) -> Result<(), ProduceError> {
+fn check_records(view: &BatchView<'_>, payload: &[u8], rules: &AppendRules, now_ms: i64) -> Result<(), ProduceError> {
     let oldest = now_ms.saturating_sub(rules.timestamp_before_max_ms);
     let bounded = rules.timestamp_type == TimestampType::CreateTime && rules.timestamp_before_max_ms != i64::MAX;
     let (mut no_key, mut too_old) = (Vec::new(), Vec::new());
@@ -243,13 +239,15 @@ fn check_records(
         }
     }
     if !no_key.is_empty() {
-        let text = format!("cleanup.policy has compact, and {} records have no key; give each record one", no_key.len());
+        let text =
+            format!("cleanup.policy has compact, and {} records have no key; give each record one", no_key.len());
         return Err(ProduceError::InvalidRecord(text, no_key));
     }
     if !too_old.is_empty() {
         let text = format!(
             "{} records are older than message.timestamp.before.max.ms={} allows",
-            too_old.len(), rules.timestamp_before_max_ms
+            too_old.len(),
+            rules.timestamp_before_max_ms
         );
         return Err(ProduceError::InvalidTimestamp(text, too_old));
     }
@@ -285,7 +283,9 @@ fn recompress(
     if bytes.len() > rules.message_bytes_max {
         return Err(ProduceError::MessageTooLarge(format!(
             "the batch takes {} bytes once compressed with {}, above max.message.bytes={}",
-            bytes.len(), target.name(), rules.message_bytes_max
+            bytes.len(),
+            target.name(),
+            rules.message_bytes_max
         )));
     }
     Ok(bytes)

@@ -1,5 +1,6 @@
 // kafkajs as one of the compared clients. See ../clients/README.md for the common command line and file format.
-// kafkajs reads in groups only, so it produces and administers here; groups are not offered yet.
+// kafkajs consumes in groups only, which are not offered yet: here its own Fetch and record decoding are driven by its
+// cluster object, beneath the consumer.
 "use strict";
 
 const fs = require("node:fs");
@@ -18,7 +19,14 @@ function registerCodecs(zstd) {
       size.writeUInt32BE(block.length);
       return Buffer.concat([XERIAL, size, block]);
     },
-    async decompress(buffer) { return Buffer.from(snappy.uncompress(buffer)); },
+    async decompress(buffer) {
+      if (!buffer.subarray(0, 8).equals(XERIAL.subarray(0, 8))) return Buffer.from(snappy.uncompress(buffer));
+      const parts = [];
+      for (let at = 16; at < buffer.length; at += 4 + buffer.readUInt32BE(at)) {
+        parts.push(Buffer.from(snappy.uncompress(buffer.subarray(at + 4, at + 4 + buffer.readUInt32BE(at)))));
+      }
+      return Buffer.concat(parts);
+    },
   });
   CompressionCodecs[CompressionTypes.LZ4] = () => ({
     async compress(encoder) {
@@ -28,11 +36,31 @@ function registerCodecs(zstd) {
       frame[6] = (xxh.hash(0, frame, 4, 2) >> 8) & 0xff;
       return frame;
     },
-    async decompress(buffer) { return Buffer.from(lz4.decompress(buffer)); },
+    // lz4js reads its own frames only: the blocks of anybody's frame, one by one.
+    async decompress(buffer) {
+      const flags = buffer[4];
+      const out = new Uint8Array(64 << 20);
+      let at = 7 + (flags & 0x08 ? 8 : 0) + (flags & 0x01 ? 4 : 0);
+      let end = 0;
+      for (;;) {
+        const size = buffer.readUInt32LE(at);
+        at += 4;
+        if (size === 0) return Buffer.from(out.subarray(0, end));
+        const length = size & 0x7fffffff;
+        if (size >>> 31) {
+          out.set(buffer.subarray(at, at + length), end);
+          end += length;
+        } else {
+          end = lz4.decompressBlock(buffer, out, at, length, end);
+        }
+        at += length + (flags & 0x10 ? 4 : 0);
+      }
+    },
   });
   CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-    async compress(encoder) { return Buffer.from(zstd.compress(encoder.buffer)); },
-    async decompress(buffer) { return Buffer.from(zstd.decompress(buffer)); },
+    async compress(encoder) { return Buffer.from(zstd.simple.compress(encoder.buffer)); },
+    // Frames need not say how long their content is, and then only the streaming decoder reads them.
+    async decompress(buffer) { return Buffer.from(zstd.streaming.decompress(buffer)); },
   });
 }
 
@@ -64,6 +92,35 @@ async function produce(kafka, records, spec) {
   await producer.disconnect();
 }
 
+async function consume(kafka, directory, topic) {
+  const create = Object.getOwnPropertySymbols(kafka).find((s) => s.description === "private:Kafka:createCluster");
+  const cluster = kafka[create]({ metadataMaxAge: 300000 });
+  await cluster.connect();
+  await cluster.addTargetTopic(topic);
+  const encode = (buffer) => (buffer === null || buffer === undefined ? "-" : Buffer.from(buffer).toString("base64"));
+  const lines = [];
+  for (const { partitionId, leader } of cluster.findTopicPartitionMetadata(topic)) {
+    const [{ partitions: [{ offset: high }] }] = await cluster.fetchTopicsOffset(
+      [{ topic, fromBeginning: false, partitions: [{ partition: partitionId }] }]);
+    const broker = await cluster.findBroker({ nodeId: leader });
+    let next = 0n;
+    while (next < BigInt(high)) {
+      const { responses } = await broker.fetch({
+        maxWaitTime: 20, minBytes: 1, maxBytes: 10 << 20,
+        topics: [{ topic, partitions: [{ partition: partitionId, fetchOffset: next.toString(), maxBytes: 1 << 20 }] }],
+      });
+      for (const message of responses[0].partitions[0].messages) {
+        if (BigInt(message.offset) < next) continue;
+        const headers = Object.entries(message.headers || {}).map(([name, value]) => `${name}=${encode(value)}`).join(";");
+        lines.push([partitionId, message.offset, message.timestamp, encode(message.key), encode(message.value), headers].join("\t"));
+        next = BigInt(message.offset) + 1n;
+      }
+    }
+  }
+  await cluster.disconnect();
+  fs.writeFileSync(`${directory}/${topic}.tsv`, lines.map((line) => line + "\n").join(""));
+}
+
 async function admin(kafka, topic) {
   const client = kafka.admin();
   await client.connect();
@@ -88,9 +145,15 @@ async function admin(kafka, topic) {
 async function main([command, bootstrap, ...rest]) {
   const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR });
   if (command === "admin") return admin(kafka, rest[0]);
-  const zstd = await new Promise((resolve) => require("zstd-codec").ZstdCodec.run((z) => resolve(new z.Simple())));
+  const zstd = await new Promise((resolve) => require("zstd-codec").ZstdCodec.run((z) => resolve({ simple: new z.Simple(), streaming: new z.Streaming() })));
   registerCodecs(zstd);
-  for (const spec of rest.slice(1)) await produce(kafka, rest[0], spec);
+  for (const spec of rest.slice(1)) {
+    try {
+      await (command === "produce" ? produce : consume)(kafka, rest[0], spec);
+    } catch (error) {
+      throw new Error(`${command} ${spec}`, { cause: error });
+    }
+  }
 }
 
 main(process.argv.slice(2)).catch((error) => { console.error(error); process.exit(1); });

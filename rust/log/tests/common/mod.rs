@@ -1,0 +1,125 @@
+//! What the tests of a whole log share: a log over memory, batches and markers in a line each.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use log::storage::MemoryStorage;
+use log::{Log, LogConfig, OpenOptions, RecoveryReport};
+use record::{BatchBuilder, BatchFacts, NewRecord};
+
+pub const DIR: &str = "/d/t-0";
+pub const TOPIC_ID: [u8; 16] = [7; 16];
+
+pub fn config(segment_bytes: u64) -> LogConfig {
+    LogConfig {
+        segment_bytes,
+        segment_ms: i64::MAX,
+        index_interval_bytes: 100,
+        index_bytes_max: 1 << 20,
+        producer_id_expiration_ms: 1 << 40,
+    }
+}
+
+/// How a log is opened, apart from where.
+#[derive(Clone)]
+pub struct Opening {
+    pub clean: bool,
+    pub recovery_point: i64,
+    pub start: Option<i64>,
+    pub config: LogConfig,
+    pub now_ms: i64,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Opening { clean: false, recovery_point: 0, start: None, config: config(1 << 20), now_ms: 1 }
+    }
+}
+
+pub fn try_open(storage: &MemoryStorage, opening: Opening) -> log::Result<(Log, RecoveryReport)> {
+    Log::open(OpenOptions {
+        storage: Arc::new(storage.clone()),
+        dir: PathBuf::from(DIR),
+        topic_id: TOPIC_ID,
+        config: opening.config,
+        clean_shutdown: opening.clean,
+        recovery_point: opening.recovery_point,
+        log_start_offset: opening.start,
+        now_ms: opening.now_ms,
+    })
+}
+
+/// A log that was not closed cleanly, or a new one.
+pub fn open(storage: &MemoryStorage) -> Log {
+    try_open(storage, Opening::default()).unwrap().0
+}
+
+pub fn open_clean(storage: &MemoryStorage) -> Log {
+    try_open(storage, Opening { clean: true, ..Opening::default() }).unwrap().0
+}
+
+pub fn batch(timestamp: i64, count: i32, facts: BatchFacts) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(facts);
+    for i in 0..count {
+        let timestamp = timestamp + i64::from(i);
+        builder.push(NewRecord { timestamp, value: Some(&[9; 50]), ..NewRecord::default() });
+    }
+    builder.build().unwrap()
+}
+
+/// One record without a producer.
+pub fn plain(timestamp: i64) -> Vec<u8> {
+    batch(timestamp, 1, BatchFacts::default())
+}
+
+/// One record of an open transaction.
+pub fn transactional(producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Vec<u8> {
+    let facts =
+        BatchFacts { producer_id, producer_epoch, base_sequence, is_transactional: true, ..BatchFacts::default() };
+    batch(1, 1, facts)
+}
+
+pub fn marker(producer_id: i64, producer_epoch: i16, commit: bool) -> Vec<u8> {
+    let (key, value) = record::control::marker(commit, 4);
+    let mut builder = BatchBuilder::new(BatchFacts {
+        producer_id,
+        producer_epoch,
+        is_transactional: true,
+        is_control: true,
+        ..BatchFacts::default()
+    });
+    builder.push(NewRecord { timestamp: 5, key: Some(&key), value: Some(&value), ..NewRecord::default() });
+    builder.build().unwrap()
+}
+
+pub fn append(log: &mut Log, mut batch: Vec<u8>) {
+    log.append_as_leader(&mut batch, 0, 1).unwrap();
+}
+
+/// `count` batches of one record, at rising timestamps from `timestamp` on.
+pub fn fill(log: &mut Log, count: i64, timestamp: i64) {
+    for i in 0..count {
+        append(log, plain(timestamp + i));
+    }
+}
+
+pub fn path(base_offset: i64, suffix: &str) -> PathBuf {
+    Path::new(DIR).join(format!("{base_offset:020}{suffix}"))
+}
+
+/// Every batch from `offset` on, read in pieces of `bytes_max`.
+pub fn read_from(log: &Log, offset: i64, bytes_max: usize) -> Vec<Vec<u8>> {
+    let (mut at, mut batches) = (offset, Vec::new());
+    while at < log.log_end_offset() {
+        let slice = log.read(at, bytes_max, true, log.log_end_offset()).unwrap().expect("there is more");
+        let mut bytes = vec![0; slice.len];
+        assert_eq!(slice.file.read_at(&mut bytes, slice.position).unwrap(), slice.len);
+        for batch in record::Batches::new(&bytes) {
+            let batch = batch.expect("a slice has whole batches");
+            at = batch.next_offset();
+            batches.push(batch.bytes().to_vec());
+        }
+    }
+    batches
+}
