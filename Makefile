@@ -53,8 +53,10 @@ fix: setup ## format and repair what can be repaired
 sim: setup ## run the simulator from one seed: make sim SEED=7
 	$(BIN)/python -m tests.sim.run --seed $(SEED)
 
-bench: setup ## the short benchmarks, ours beside the machine's limits
+bench: setup ## start-up and memory beside Apache Kafka's, the seam, the read path
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.seam
+	$(BIN)/python -m benchmarks.read_path
 
 fuzz: ## hostile bytes: ten million inputs for every parser in Rust
 	cargo test --release --workspace --exclude pykafkacore-py --quiet -- --ignored fuzz
