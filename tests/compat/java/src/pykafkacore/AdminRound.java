@@ -107,11 +107,15 @@ public final class AdminRound {
         tell("append", () -> alter(resource, "cleanup.policy", "compact", AlterConfigOp.OpType.APPEND));
         tell("set badly", () -> alter(resource, "segment.bytes", "1", AlterConfigOp.OpType.SET));
         tell("set unknown", () -> alter(resource, "no.such.key", "1", AlterConfigOp.OpType.SET));
+        Thread.sleep(500);
         tell("topic configs after", () -> configs(resource, "retention.ms", "segment.bytes", "cleanup.policy"));
         tell("delete config", () -> alter(resource, "segment.bytes", "", AlterConfigOp.OpType.DELETE));
+        Thread.sleep(500);
         tell("topic configs at last", () -> configs(resource, "segment.bytes"));
         tell("set broker config", () -> alter(broker, "log.cleaner.threads", "2", AlterConfigOp.OpType.SET));
         tell("set read-only broker config", () -> alter(broker, "node.id", "7", AlterConfigOp.OpType.SET));
+        // Apache Kafka answers before its broker has taken a change over.
+        Thread.sleep(1000);
         tell("broker configs after", () -> configs(broker, "log.cleaner.threads"));
         try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(
                 Map.of("bootstrap.servers", args[0]), new ByteArraySerializer(), new ByteArraySerializer())) {
