@@ -132,7 +132,8 @@ def test_producer_ids_are_never_given_twice_even_across_a_restart(tmp_path: Path
             wire = Wire(broker.port)
             message = api("InitProducerId").request
             for _ in range(1200):
-                found.append(wire.ask("InitProducerId", 4, message(transactional_id=None, transaction_timeout_ms=1000)).producer_id)
+                answer = wire.ask("InitProducerId", 4, message(transactional_id=None, transaction_timeout_ms=1000))
+                found.append(answer.producer_id)
             wire.close()
     assert len(set(found)) == len(found)
 
