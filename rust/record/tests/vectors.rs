@@ -142,7 +142,7 @@ fn one_record_has_the_bytes_that_the_format_prescribes() {
         0, 0, 0, 58,                        // length: 49 of the header that follow, 9 of the record
         0xff, 0xff, 0xff, 0xff,             // leader epoch -1
         2,                                  // magic
-        0xa5, 0xf2, 0xe8, 0x35,             // CRC-32C of all that follows
+        0x71, 0x6a, 0x61, 0x89,             // CRC-32C of all that follows
         0, 0,                               // attributes: no codec, create time
         0, 0, 0, 0,                         // last offset delta
         0, 0, 0, 0, 0, 0, 0x03, 0xe8,       // base timestamp 1000
