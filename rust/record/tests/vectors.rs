@@ -54,8 +54,13 @@ fn cases() -> Vec<(&'static str, Vec<u8>, bool)> {
     ];
     let plain = || BatchFacts { leader_epoch: 5, base_offset: 42, ..BatchFacts::default() };
     let idempotent = BatchFacts { producer_id: 4000, producer_epoch: 1, base_sequence: i32::MAX - 1, ..plain() };
-    let transactional =
-        BatchFacts { is_transactional: true, producer_id: 4001, producer_epoch: 2, base_sequence: 0, ..BatchFacts::default() };
+    let transactional = BatchFacts {
+        is_transactional: true,
+        producer_id: 4001,
+        producer_epoch: 2,
+        base_sequence: 0,
+        ..BatchFacts::default()
+    };
     let append_time = BatchFacts { timestamp_type: TimestampType::LogAppendTime, ..plain() };
     let mut cases = vec![
         ("one_record", built(BatchFacts::default(), &[(1000, Some(b"k"), Some(b"v"), &[])]), true),

@@ -6,6 +6,7 @@
 //! ```text
 //!   cargo test --release -- --ignored fuzz        the long runs: FUZZ_INPUTS inputs each, ten million unless told
 //!   FUZZ_SEED=<n> FUZZ_AT=<n> cargo test --release -- --ignored <parser>::fuzz      one input again
+//!   FUZZ_INTO=<folder> ...                      keeps the inputs in <folder>/<parser>, each behind its length (u32)
 //! ```
 //!
 //! Not here: coverage guidance. Mutations know the shapes that matter instead: big-endian numbers, varints, cuts, splices.
@@ -13,6 +14,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::time::Instant;
 
 pub const SHORT: u64 = 20_000;
@@ -191,6 +195,8 @@ pub fn run(
     let range = number("FUZZ_AT").map_or(0..inputs, |at| at..at + 1);
     let mut replay = Replay { parser, seed, at: 0 };
     let mut input = Vec::with_capacity(2 * INPUT_BYTES_MAX);
+    let mut keep = std::env::var_os("FUZZ_INTO")
+        .map(|folder| BufWriter::new(File::create(Path::new(&folder).join(parser)).expect("FUZZ_INTO names a folder")));
     let began = Instant::now();
     let mut most_bytes = 0;
     for at in range {
@@ -201,6 +207,9 @@ pub fn run(
         let mutations_max = if chance.one_in(8) { 16 } else { 3 };
         for _ in 0..1 + chance.below(mutations_max) {
             mutate(&mut input, corpus, &mut chance);
+        }
+        if let Some(file) = &mut keep {
+            file.write_all(&(input.len() as u32).to_be_bytes()).and_then(|()| file.write_all(&input)).unwrap();
         }
         let received = input.len();
         let before = LIVE_BYTES.get();
