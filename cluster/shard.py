@@ -50,22 +50,43 @@ class CancelTimer:
     timer: Timer
 
 
+LATER = object()
+"""The response of a request that a later decision will answer (a join that waits for the others)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionalBatch:
+    """The records are part of a producer's transaction: they count once its marker says so. With `marker`, the one
+    record is that marker: True commits, False aborts."""
+
+    producer_id: int
+    producer_epoch: int
+    marker: bool | None = None
+    coordinator_epoch: int = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a decision came to.
 
     records:  appended in one batch where `atomic`, else the runtime may spread them over several; applied in order.
     response: released once the high watermark passes the last record (at once when there are no records and
-              nothing that was decided on is still uncommitted).
+              nothing that was decided on is still uncommitted). `LATER`: the ticket waits for another's `answers`.
+    answers:  (ticket, response) of requests that waited; an ApiError fails the request. Released as `response` is.
+    effects:  what the host is to do once the records are committed.
     timers:   set or cancelled at once.
     facts:    given to the shard's `observe` at once, before the next request.
+    transaction: the batch is one of a producer's transaction, and stands alone.
     """
 
     records: tuple[Any, ...] | list[Any] = ()
     response: Any = None
-    timers: tuple[SetTimer | CancelTimer, ...] = ()
-    facts: tuple[Any, ...] = ()
+    timers: tuple[SetTimer | CancelTimer, ...] | list[Any] = ()
+    facts: tuple[Any, ...] | list[Any] = ()
     atomic: bool = True
+    answers: tuple[tuple[Ticket, Any], ...] | list[Any] = ()
+    effects: tuple[Effect, ...] | list[Any] = ()
+    transaction: TransactionalBatch | None = None
 
 
 class Shard(Protocol[Request, Record, Response]):

@@ -2,7 +2,7 @@
 
     dormant --start(shard, epoch)--> active --stop / append_failed--> dormant
     submit: handle -> encode -> apply at the offsets to come -> open batch -> Append -> parked
-    committed(high watermark): parked responses up to it are released, in order
+    committed(high watermark): parked responses up to it are released, in order, and so are effects for the host
 
 INVARIANT: one request at a time, in the order of `submit`; what it decided is true for the next one.
 INVARIANT: a response is released only when all that it was decided on is below the high watermark, so that no answer
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
 
-from cluster.shard import CancelTimer, Outcome, SetTimer, Timer
+from cluster.shard import LATER, CancelTimer, Outcome, SetTimer, Timer, TransactionalBatch
 from pykafkacore.protocol.errors import ApiError, Code
 
 # --- effects ---------------------------------------------------------------------------------------------------------
@@ -34,7 +34,8 @@ class Append:
 
     leader_epoch: int
     base_offset: int
-    records: tuple[bytes, ...]
+    records: tuple[Any, ...]
+    transaction: TransactionalBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +68,32 @@ class Dropped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """What a decision asked of its host, now that the decision is committed."""
+
+    effect: Any
+
+
 @dataclass(slots=True)
 class _Parked:
     wait_offset: int
-    effect: Respond | Fail
+    effect: Respond | Fail | Perform
 
 
 class ShardRuntime:
     def __init__(
         self,
-        encode: Callable[[Any], bytes],
+        encode: Callable[[Any], Any],
         lost_leadership: Code = Code.NOT_CONTROLLER,
         records_per_batch: int = 10_000,
         bytes_per_batch: int = 4 * 1024 * 1024,
+        size: Callable[[Any], int] = len,
     ) -> None:
-        """`lost_leadership`: what clients are told when this is not, or no longer, the place to ask."""
+        """`lost_leadership`: what clients are told when this is not, or no longer, the place to ask. `size`: the bytes
+        that an encoded record takes."""
         self._encode = encode
+        self._size = size
         self._lost_leadership = lost_leadership
         self._records_per_batch = records_per_batch
         self._bytes_per_batch = bytes_per_batch
@@ -93,6 +104,7 @@ class ShardRuntime:
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._parked: deque[_Parked] = deque()
+        self._later: set[int] = set()
         self._timers: dict[Timer, int] = {}
         self._timer_heap: list[tuple[int, int, Timer]] = []
         self._timer_sequence = 0
@@ -139,10 +151,13 @@ class ShardRuntime:
 
     def flush(self) -> list[Any]:
         """Append what has gathered."""
+        return self._cut(None)
+
+    def _cut(self, transaction: TransactionalBatch | None) -> list[Any]:
         if not self._batch:
             return []
         base_offset = self.next_offset - len(self._batch)
-        append = Append(self.leader_epoch, base_offset, tuple(self._batch))
+        append = Append(self.leader_epoch, base_offset, tuple(self._batch), transaction)
         self._batch, self._batch_bytes = [], 0
         return [append]
 
@@ -190,28 +205,40 @@ class ShardRuntime:
 
     def _take(self, outcome: Outcome, ticket: int | None, now: int, effects: list[Any]) -> None:
         encoded = [self._encode(each) for each in outcome.records]
-        if outcome.atomic:
-            self._make_room(len(encoded), sum(map(len, encoded)), effects)
+        if outcome.transaction is not None:
+            effects.extend(self.flush())
+        elif outcome.atomic:
+            self._make_room(len(encoded), sum(map(self._size, encoded)), effects)
         for each, value in zip(outcome.records, encoded, strict=True):
             if not outcome.atomic:
-                self._make_room(1, len(value), effects)
+                self._make_room(1, self._size(value), effects)
             self.shard.apply(self.next_offset, each)
             self.next_offset += 1
             self._batch.append(value)
-            self._batch_bytes += len(value)
+            self._batch_bytes += self._size(value)
+        if outcome.transaction is not None:
+            effects.extend(self._cut(outcome.transaction))
         for fact in outcome.facts:
             self.shard.observe(fact, now)
         for change in outcome.timers:
             self._set_timer(change)
-        if ticket is not None:
+        for waiting, answer in outcome.answers:
+            self._later.discard(waiting)
+            failed = isinstance(answer, ApiError)
+            self._park(Fail(waiting, answer) if failed else Respond(waiting, answer), effects)
+        if ticket is not None and outcome.response is LATER:
+            self._later.add(ticket)
+        elif ticket is not None:
             self._park(Respond(ticket, outcome.response), effects)
+        for effect in outcome.effects:
+            self._park(Perform(effect), effects)
 
     def _make_room(self, record_count: int, size: int, effects: list[Any]) -> None:
         is_full = len(self._batch) + record_count > self._records_per_batch
         if is_full or self._batch_bytes + size > self._bytes_per_batch:
             effects.extend(self.flush())
 
-    def _park(self, effect: Respond | Fail, effects: list[Any]) -> None:
+    def _park(self, effect: Respond | Fail | Perform, effects: list[Any]) -> None:
         if self.next_offset <= self.high_watermark:
             effects.append(effect)
         else:
@@ -219,13 +246,14 @@ class ShardRuntime:
 
     def _drop(self, reason: str) -> list[Any]:
         effects: list[Any] = []
-        for parked in self._parked:
-            ticket = parked.effect.ticket
+        tickets = [each.effect.ticket for each in self._parked if not isinstance(each.effect, Perform)]
+        for ticket in (*tickets, *sorted(self._later)):
             effects.append(Fail(ticket, ApiError(self._lost_leadership, reason)))
         effects.append(Dropped(self.leader_epoch, reason))
         self.shard = None
         self._batch, self._batch_bytes = [], 0
         self._parked.clear()
+        self._later.clear()
         self._timers.clear()
         self._timer_heap.clear()
         return effects

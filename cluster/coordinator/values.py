@@ -1,0 +1,104 @@
+"""What goes into a coordinator's shard and what its log is made of. Pure values.
+
+    Request   one request of a client, with the ticket that its answer needs
+    Record    a key and a value (None: the key is deleted) of `__consumer_offsets` or `__transaction_state`
+    Pending   a Record within a producer's transaction: true once that transaction is committed
+    Marker    the end of a producer's transaction on this partition
+
+The schemas are those of `pykafkacore.protocol.schemas.coordinator_records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pykafkacore.protocol.log_records import (
+    decode_coordinator_key,
+    decode_versioned,
+    encode_coordinator_key,
+    encode_versioned,
+)
+
+if TYPE_CHECKING:
+    from cluster.shard import Ticket
+    from pykafkacore.protocol.schema import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text."""
+
+    ticket: Ticket
+    api_name: str
+    api_version: int
+    body: Any
+    client_id: str = ""
+    client_host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    key_message: Message
+    key: Any
+    value_message: Message
+    value: Any | None
+    value_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    producer_id: int
+    producer_epoch: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    producer_id: int
+    producer_epoch: int
+    is_commit: bool
+
+
+Logged = Record | Pending | Marker
+Encoded = tuple[bytes, bytes | None]
+
+
+def encode(logged: Logged) -> Encoded:
+    """Key and value as they stand in the log. A marker is a control record, which whoever appends it makes."""
+    if isinstance(logged, Marker):
+        return b"", None
+    record = logged.record if isinstance(logged, Pending) else logged
+    key = encode_coordinator_key(record.key_message, record.key)
+    if record.value is None:
+        return key, None
+    return key, encode_versioned(record.value_message, record.value, record.value_version)
+
+
+def encoded_bytes(encoded: Encoded) -> int:
+    """An upper bound of what the record takes in a batch."""
+    key, value = encoded
+    return len(key) + len(value or b"") + 32
+
+
+def decode(key: bytes, value: bytes | None, table: dict[int, tuple[Message, Message]]) -> Record | None:
+    """A record of the log; None for a type that we do not know. Raises MalformedMessage for an unknown version."""
+    found = decode_coordinator_key(key, table)
+    if found is None:
+        return None
+    record_type, value_message, key_struct = found
+    key_message = table[record_type][0]
+    if value is None:
+        return Record(key_message, key_struct, value_message, None, value_message.versions[1])
+    version, struct = decode_versioned(value_message, value)
+    return Record(key_message, key_struct, value_message, struct, version)
+
+
+def replay(shard: Any, base_offset: int, logged: Iterable[Logged]) -> int:
+    """Gives a shard what its log holds; the offset behind the last."""
+    offset = base_offset
+    for each in logged:
+        shard.apply(offset, each)
+        offset += 1
+    return offset
