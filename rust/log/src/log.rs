@@ -180,6 +180,15 @@ impl Log {
         if batch.has_producer() { self.producers.check(batch) } else { Ok(ProducerCheck::Fresh) }
     }
 
+    /// Judges a batch of the control plane's own by what is known of the producer in whose name it was written.
+    pub fn check_decided(
+        &self,
+        batch: &BatchView<'_>,
+        transaction_version: i8,
+    ) -> std::result::Result<(), ProducerError> {
+        if batch.has_producer() { self.producers.check_decided(batch, transaction_version) } else { Ok(()) }
+    }
+
     /// Appends a validated batch: its offset and epoch are set in place, and it is written as it is.
     pub fn append_as_leader(&mut self, batch: &mut [u8], leader_epoch: i32, now_ms: i64) -> Result<AppendInfo> {
         set_base_offset(batch, self.end_offset);

@@ -79,6 +79,7 @@ pub enum ProducerError {
     OutOfOrderSequence(String),
     InvalidEpoch(String),
     InvalidTransactionState(String),
+    CoordinatorFenced(String),
 }
 
 impl ProducerError {
@@ -87,6 +88,7 @@ impl ProducerError {
             ProducerError::OutOfOrderSequence(_) => 45,
             ProducerError::InvalidEpoch(_) => 47,
             ProducerError::InvalidTransactionState(_) => 48,
+            ProducerError::CoordinatorFenced(_) => 52,
         }
     }
 }
@@ -96,9 +98,18 @@ impl std::fmt::Display for ProducerError {
         match self {
             ProducerError::OutOfOrderSequence(text)
             | ProducerError::InvalidEpoch(text)
-            | ProducerError::InvalidTransactionState(text) => f.write_str(text),
+            | ProducerError::InvalidTransactionState(text)
+            | ProducerError::CoordinatorFenced(text) => f.write_str(text),
         }
     }
+}
+
+/// Type and coordinator epoch of a transaction marker; None for any other batch.
+fn marker_of(batch: &BatchView<'_>) -> Option<(ControlType, i32)> {
+    let record = batch.is_control().then(|| Records::new(batch.payload(), batch.record_count()).next())??.ok()?;
+    let control = ControlType::from_key(record.key?).ok()?;
+    let is_marker = matches!(control, ControlType::Abort | ControlType::Commit);
+    is_marker.then_some((control, marker_coordinator_epoch(record.value?).ok()?))
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,6 +167,31 @@ impl ProducerState {
         Ok(ProducerCheck::Fresh)
     }
 
+    /// Judges what a coordinator writes in a producer's name: offsets of its transaction, or the marker that ends it.
+    /// Only epochs count. With transaction version 2 each transaction has an epoch of its own (KIP-890), so a marker's is
+    /// newer than that of the records, unless it is a repeated one that ends nothing.
+    pub fn check_decided(&self, batch: &BatchView<'_>, transaction_version: i8) -> Result<(), ProducerError> {
+        let Some(producer) = self.producers.get(&batch.producer_id()) else { return Ok(()) };
+        let (id, epoch) = (batch.producer_id(), batch.producer_epoch());
+        let is_open = producer.transaction_first_offset.is_some();
+        if epoch < producer.epoch
+            || (batch.is_control() && transaction_version >= 2 && epoch == producer.epoch && is_open)
+        {
+            return Err(ProducerError::InvalidEpoch(format!(
+                "producer_epoch {epoch} of producer_id {id} is fenced: the partition knows {}",
+                producer.epoch
+            )));
+        }
+        let coordinator_epoch = marker_of(batch).map_or(i32::MAX, |(_, coordinator_epoch)| coordinator_epoch);
+        if coordinator_epoch < producer.coordinator_epoch {
+            return Err(ProducerError::CoordinatorFenced(format!(
+                "coordinator_epoch {coordinator_epoch} of the marker for producer_id {id} is fenced: {} has written here",
+                producer.coordinator_epoch
+            )));
+        }
+        Ok(())
+    }
+
     /// Notes a batch that was appended. Gives the transaction that it aborted, if it is an abort marker.
     pub fn apply(&mut self, batch: &BatchView<'_>) -> Option<AbortedTransaction> {
         if !batch.has_producer() {
@@ -200,12 +236,7 @@ impl ProducerState {
     }
 
     fn apply_marker(&mut self, batch: &BatchView<'_>) -> Option<AbortedTransaction> {
-        let record = Records::new(batch.payload(), batch.record_count()).next()?.ok()?;
-        let control = ControlType::from_key(record.key?).ok()?;
-        if !matches!(control, ControlType::Abort | ControlType::Commit) {
-            return None;
-        }
-        let coordinator_epoch = marker_coordinator_epoch(record.value?).ok()?;
+        let (control, coordinator_epoch) = marker_of(batch)?;
         let (producer_id, marker_offset) = (batch.producer_id(), batch.base_offset());
         let producer = self.producer(batch);
         if producer.epoch != batch.producer_epoch() {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
 use server::config::{ListenerConfig, ServerConfig};
 use server::data_plane::Query;
+use server::decided;
 use server::jobs::{EpochEndWanted, OffsetWanted};
 use wire::header::Api;
 
@@ -176,6 +177,45 @@ impl DataPlane {
     /// Completes with (path, error, total_bytes, usable_bytes, [(topic, partition, bytes)]) each.
     fn describe_log_dirs(&self, ticket: u64) {
         self.inner.query(ticket, Query::DescribeLogDirs);
+    }
+
+    /// Appends a batch of the control plane's own with acks=all, where (leader epoch, end of the log) is `at`; anywhere
+    /// if `at` is None. Gives (error, why, end offset behind it, high watermark). Where the high watermark is not yet
+    /// there, `watch` tells.
+    #[pyo3(signature = (partition, batch, at, now_ms, transaction_version=0))]
+    fn append(
+        &self,
+        py: Python<'_>,
+        partition: PartitionRef,
+        batch: &[u8],
+        at: Option<(i32, i64)>,
+        now_ms: i64,
+        transaction_version: i8,
+    ) -> (i16, Option<String>, i64, i64) {
+        let batch = BytesMut::from(batch);
+        let published = &self.inner.shared().published;
+        match py.detach(|| decided::append(published, partition, batch, at, transaction_version, now_ms)) {
+            Ok(appended) => (0, None, appended.last_offset + 1, appended.high_watermark),
+            Err((error, why)) => (error.0, why, -1, -1),
+        }
+    }
+
+    /// Completes with None when the high watermark of a partition has passed `wanted_offset`, or never will.
+    fn watch(&self, ticket: u64, partition: PartitionRef, wanted_offset: i64) {
+        self.inner.watch(ticket, partition, wanted_offset);
+    }
+
+    /// Of a partition that is led here: (error, leader epoch, log start offset, high watermark, log end offset).
+    fn log_state(&self, partition: PartitionRef) -> (i16, i32, i64, i64, i64) {
+        match decided::state(&self.inner.shared().published, partition) {
+            Ok(s) => (0, s.leader_epoch, s.log_start_offset, s.high_watermark, s.log_end_offset),
+            Err(error) => (error.0, -1, -1, -1, -1),
+        }
+    }
+
+    /// Completes with the bytes of some whole batches from `offset` on; none at the end of the log.
+    fn read(&self, ticket: u64, partition: PartitionRef, offset: i64, bytes_max: usize) {
+        self.inner.read(ticket, partition, offset, bytes_max);
     }
 
     /// Syncs a `LocalLog` on the worker thread. Completes with None.

@@ -111,6 +111,7 @@ fn value_of(py: Python<'_>, result: JobResult) -> PyResult<Py<PyAny>> {
                 .collect();
             rows.into_pyobject(py)?.into_any()
         }
+        JobResult::Batches(bytes) => PyBytes::new(py, &bytes).into_any(),
         JobResult::Done | JobResult::Failed(_) => py.None().into_bound(py),
     };
     Ok(value.unbind())

@@ -138,8 +138,9 @@ impl<'a> BatchView<'a> {
     }
 
     /// The sequence of the last record; sequences wrap to 0 behind `i32::MAX`.
+    /// -1 where the batch has no sequence: what a coordinator or nobody in particular wrote.
     pub fn last_sequence(&self) -> i32 {
-        sequence_after(self.base_sequence(), self.last_offset_delta())
+        if self.base_sequence() < 0 { -1 } else { sequence_after(self.base_sequence(), self.last_offset_delta()) }
     }
 
     pub fn compute_crc(&self) -> u32 {

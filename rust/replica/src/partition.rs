@@ -76,6 +76,14 @@ pub struct Appended {
     pub high_watermark: i64,
 }
 
+/// A batch of the control plane's own: records of a coordinator, or the marker of a transaction.
+pub struct Decided {
+    pub batch: BytesMut,
+    /// Refused in any other leader epoch, and at any other end of the log.
+    pub at: Option<(i32, i64)>,
+    pub transaction_version: i8,
+}
+
 /// Why a batch was refused.
 #[derive(Debug)]
 pub struct ProduceFailure {
@@ -293,16 +301,11 @@ impl Partition {
         let mut inner = self.inner.lock();
         self.check_leader(&inner)
             .map_err(|(error, current_leader)| ProduceFailure { current_leader, ..ProduceFailure::new(error, None) })?;
-        let in_sync = inner.leadership.isr.len();
-        if acks == -1 && in_sync < settings.min_insync_replicas.min(inner.leadership.replicas.len()) {
-            let message = format!(
-                "{}-{} has {in_sync} replicas in sync, below min.insync.replicas={}; bring a replica back or lower it",
-                self.topic.name, self.index, settings.min_insync_replicas
-            );
-            return Err(ProduceFailure::new(ErrorCode::NOT_ENOUGH_REPLICAS, message));
+        if acks == -1 {
+            self.check_in_sync(&inner, settings.min_insync_replicas)?;
         }
         let inner = &mut *inner;
-        let Some(log) = &mut inner.log else {
+        let Some(log) = &inner.log else {
             return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
         };
         let view =
@@ -324,6 +327,52 @@ impl Partition {
                 return Err(ProduceFailure { log_start_offset, ..failure });
             }
         }
+        let appended = self.write(inner, batch, now_ms)?;
+        Ok(Appended { log_append_time_ms, ..appended })
+    }
+
+    /// Appends what the control plane decided, as leader and with acks=all. Its batch is sound; what is checked is that
+    /// this is still the log on which it was decided.
+    pub fn append_decided(&self, decided: Decided, now_ms: i64) -> Result<Appended, ProduceFailure> {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        self.check_leader(inner).map_err(|(error, _)| ProduceFailure::new(error, None))?;
+        self.check_in_sync(inner, self.topic.settings.load().min_insync_replicas)?;
+        let Some(log) = &inner.log else {
+            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
+        };
+        let stands = (inner.leadership.leader_epoch, log.log_end_offset());
+        if let Some(at) = decided.at.filter(|at| *at != stands) {
+            let message = format!(
+                "decided for (leader epoch, offset) {at:?}, but {}-{} stands at {stands:?}",
+                self.topic.name, self.index
+            );
+            return Err(ProduceFailure::new(ErrorCode::NOT_LEADER_OR_FOLLOWER, message));
+        }
+        let view = BatchView::parse(&decided.batch)
+            .map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
+        log.check_decided(&view, decided.transaction_version)
+            .map_err(|error| ProduceFailure::new(ErrorCode(error.error_code()), error.to_string()))?;
+        self.write(inner, decided.batch, now_ms)
+    }
+
+    fn check_in_sync(&self, inner: &Inner, min_insync_replicas: usize) -> Result<(), ProduceFailure> {
+        let in_sync = inner.leadership.isr.len();
+        if in_sync >= min_insync_replicas.min(inner.leadership.replicas.len()) {
+            return Ok(());
+        }
+        let message = format!(
+            "{}-{} has {in_sync} replicas in sync, below min.insync.replicas={min_insync_replicas}; bring a replica back or \
+             lower it",
+            self.topic.name, self.index
+        );
+        Err(ProduceFailure::new(ErrorCode::NOT_ENOUGH_REPLICAS, message))
+    }
+
+    fn write(&self, inner: &mut Inner, mut batch: BytesMut, now_ms: i64) -> Result<Appended, ProduceFailure> {
+        let Some(log) = &mut inner.log else {
+            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
+        };
         let info = log.append_as_leader(&mut batch, inner.leadership.leader_epoch, now_ms).map_err(|error| {
             inner.role = Role::Offline;
             ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string())
@@ -335,7 +384,7 @@ impl Partition {
         Ok(Appended {
             first_offset: info.first_offset,
             last_offset: info.last_offset,
-            log_append_time_ms,
+            log_append_time_ms: -1,
             log_start_offset,
             high_watermark: inner.high_watermark,
         })

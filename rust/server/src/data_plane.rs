@@ -15,6 +15,7 @@ use replica::tail::TailBudget;
 use replica::view::Published;
 
 use crate::config::ServerConfig;
+use crate::decided::{self, Completer};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
 use crate::publisher::{Publisher, ViewDelta};
 use crate::queries;
@@ -142,6 +143,18 @@ impl DataPlane {
                 }
             }
         });
+    }
+
+    /// Completes `ticket` when the high watermark passed `wanted_offset`, or the partition is led no more.
+    pub fn watch(&self, ticket: Ticket, partition: PartitionRef, wanted_offset: i64) {
+        let completer = Arc::new(Completer(self.shared.upcalls.clone()));
+        decided::watch(&self.shared.published, completer, ticket, partition, wanted_offset);
+    }
+
+    /// Whole batches of a partition, read by the worker thread.
+    pub fn read(&self, ticket: Ticket, partition: PartitionRef, offset: i64, bytes_max: usize) {
+        let shared = self.shared.clone();
+        self.submit(ticket, move || decided::read(&shared.published, partition, offset, bytes_max));
     }
 
     /// Stops serving, closes every log cleanly, and marks the directories so. Safe to call twice.

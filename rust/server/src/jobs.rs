@@ -26,6 +26,7 @@ pub enum JobResult {
     RecordsDeleted(Vec<RecordsDeleted>),
     Producers(Vec<ProducersFound>),
     LogDirs(Vec<LogDirFound>),
+    Batches(Vec<u8>),
     Done,
     Failed(String),
 }

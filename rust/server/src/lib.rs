@@ -4,12 +4,14 @@
 //!   reactor     one event loop: requests in, answers out        connection  one client
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
+//!   decided     what coordinators write and read back
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
 //! ```
 
 pub mod config;
 pub mod connection;
 pub mod data_plane;
+pub mod decided;
 pub mod jobs;
 pub mod publisher;
 pub mod queries;

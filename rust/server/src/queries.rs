@@ -24,7 +24,7 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-fn find(published: &Published, (topic_id, index): PartitionRef) -> Result<Arc<Partition>, ErrorCode> {
+pub fn find(published: &Published, (topic_id, index): PartitionRef) -> Result<Arc<Partition>, ErrorCode> {
     published.load().partition(topic_id, index).cloned().ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
 
