@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from cluster.broker.clock import Clock
+from cluster.broker.coordinator_host import CoordinatorHost, CoordinatorKind
 from cluster.broker.lifecycle import BrokerLifecycle, controller_registration
 from cluster.broker.metadata_log import MetadataLog
 from cluster.broker.peers import ControllerLink, Links, RaftPeers
@@ -27,8 +28,12 @@ from cluster.broker.storage import MetaProperties, load_directories, random_uuid
 from cluster.broker.upcall_pump import UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
+from cluster.coordinator.group import records as group_records
+from cluster.coordinator.group.settings import group_settings
+from cluster.coordinator.group.shard import GroupShard
 from cluster.handlers.context import Call
 from cluster.handlers.dispatch import offered
+from cluster.handlers.internal_topics import GROUP_TOPIC
 from cluster.metadata.apply import ImageDelta
 from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import KRAFT_VERSION
@@ -104,7 +109,7 @@ class Broker:
                 for each in self._listeners()
             ],
             "log_dirs": list(self._directories()),
-            "apis": [(api.key, api.oldest, api.latest_served(), api.flexible_from) for api in apis.values()],
+            "apis": [(api.key, api.oldest, api.latest_served(), min(api.flexible_from, 32767)) for api in apis.values()],
             "reactor_count": min(settings["num.network.threads"], os.cpu_count() or 1),
             "request_bytes_max": settings["socket.request.max.bytes"],
             "send_buffer_bytes": buffer_bytes("socket.send.buffer.bytes"),
@@ -232,6 +237,10 @@ class Broker:
     def offered(self, listener: str) -> tuple[Api, ...]:
         return offered(CONTROLLER if listener in self.node.controller_listener_names else BROKER)
 
+    def fresh_id(self) -> str:
+        data = os.urandom(16).hex()
+        return f"{data[:8]}-{data[8:12]}-4{data[13:16]}-a{data[17:20]}-{data[20:]}"
+
     async def producer_id(self) -> int:
         return await self._producer_ids.next()
 
@@ -272,6 +281,7 @@ class Broker:
             self._image = after
             self._published_offset = after.offset
             self._report_recovered(delta)
+            self._tell_coordinators(delta)
             waiters, self._published_waiters = self._published_waiters, []
             for wanted, event in waiters:
                 if wanted <= after.offset:
@@ -285,6 +295,12 @@ class Broker:
             published((after.offset, ()), None)
         else:
             self.plane.publish(view, published)
+
+    def _tell_coordinators(self, delta: ImageDelta) -> None:
+        changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
+        for host in (self.groups,):
+            if host.concerns(delta.before, delta.after, changed):
+                host.on_image(delta.after)
 
     def _take_dynamic_settings(self) -> None:
         """Dynamic broker configs that the data plane acts on; topics' defaults go down with the view."""
@@ -305,6 +321,10 @@ class Broker:
             self._nursery.start_soon(self.lifecycle.finish_recovery, led)
 
     # --- life -----------------------------------------------------------------------------------------------------------
+
+    def _group_coordinator(self) -> CoordinatorKind:
+        settings = group_settings(self.static_settings)
+        return CoordinatorKind(GROUP_TOPIC, group_records.TABLE, lambda partition, leader_epoch: GroupShard(settings))
 
     async def _allocate_producer_ids(self) -> tuple[int, int]:
         message = api_named("AllocateProducerIds").request
@@ -340,6 +360,7 @@ class Broker:
         nursery.start_soon(self.plane.pump, pump.on_request)
         links = Links(nursery, f"node-{self.node.node_id}")
         self._controller_link = ControllerLink(links, self._controller_endpoint)
+        self.groups = CoordinatorHost(self._group_coordinator(), self.node.node_id, self.plane, self.clock, nursery)
         self.raft.send = RaftPeers(links, nursery, self.raft.answered).send
         # Ports that the system is to choose must be known before they can be registered; peers must reach a voter.
         if any(each.port == 0 for each in self._listeners()) or (self.node.is_controller and not self._is_alone()):
@@ -411,6 +432,8 @@ class Broker:
         self._stopping.set()
 
     def _close(self) -> None:
+        if hasattr(self, "groups"):
+            self.groups.close()
         self.raft.fail_all()
         self.raft.log.close(self.clock.wall_ms())
         self.plane.core.stop(self.lifecycle.broker_epoch if hasattr(self, "lifecycle") else -1)

@@ -222,13 +222,14 @@ class ShardRuntime:
             self.shard.observe(fact, now)
         for change in outcome.timers:
             self._set_timer(change)
+        if ticket is not None and outcome.response is LATER:
+            self._later.add(ticket)
+        # Among the answers may be the one to this very request.
         for waiting, answer in outcome.answers:
             self._later.discard(waiting)
             failed = isinstance(answer, ApiError)
             self._park(Fail(waiting, answer) if failed else Respond(waiting, answer), effects)
-        if ticket is not None and outcome.response is LATER:
-            self._later.add(ticket)
-        elif ticket is not None:
+        if ticket is not None and outcome.response is not LATER:
             self._park(Respond(ticket, outcome.response), effects)
         for effect in outcome.effects:
             self._park(Perform(effect), effects)

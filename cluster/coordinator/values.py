@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text."""
+    """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text;
+    `fresh_id` is a UUID that nobody else was given, for a member that has no name yet."""
 
     ticket: Ticket
     api_name: str
@@ -36,6 +37,7 @@ class Request:
     body: Any
     client_id: str = ""
     client_host: str = ""
+    fresh_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Not here: anything that performs I/O. The shell (`cluster.broker`) fills these i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,10 +49,17 @@ class ControllerPort(Protocol):
         ...
 
 
-class QuorumFacts(Protocol):
-    """What Raft knows, for DescribeQuorum."""
+class Coordinators(Protocol):
+    """The coordinators of one kind on this broker."""
 
-    def describe(self) -> Any: ...
+    partition_count: int
+    """Of their topic; 0 while it is not there."""
+
+    def led_partitions(self) -> list[int]: ...
+
+    def ask(self, partition: int, make_request: Callable[[int], Any]) -> Awaitable[Any]:
+        """The shard's answer to `make_request(ticket)`, once committed. Raises ApiError."""
+        ...
 
 
 class Context(Protocol):
@@ -62,6 +69,7 @@ class Context(Protocol):
     node: NodeSettings
     plane: Queries
     controller: ControllerPort
+    groups: Coordinators
 
     @property
     def image(self) -> MetadataImage:
@@ -95,6 +103,10 @@ class Context(Protocol):
 
     async def published(self, metadata_offset: int) -> None:
         """Returns once the data plane's view is at least that new."""
+        ...
+
+    def fresh_id(self) -> str:
+        """A UUID as text that nobody else is given."""
         ...
 
     async def producer_id(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from cluster.handlers import configs, coordination, core, forwarded, metadata, offsets
+from cluster.handlers import configs, coordination, core, forwarded, groups, metadata, offsets
 from cluster.handlers.context import Call, Context
 from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api
 from pykafkacore.protocol.errors import ApiError
@@ -24,7 +24,15 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "Fetch": None,
     "ListOffsets": offsets.list_offsets,
     "Metadata": metadata.metadata,
+    "OffsetCommit": groups.offset_commit,
+    "OffsetFetch": groups.offset_fetch,
     "FindCoordinator": coordination.find_coordinator,
+    "JoinGroup": groups.of_group,
+    "Heartbeat": groups.of_group,
+    "LeaveGroup": groups.of_group,
+    "SyncGroup": groups.of_group,
+    "DescribeGroups": groups.describe_groups,
+    "ListGroups": groups.list_groups,
     "ApiVersions": core.api_versions,
     "CreateTopics": forwarded.to_controller,
     "DeleteTopics": forwarded.to_controller,
@@ -37,6 +45,8 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "CreatePartitions": forwarded.to_controller,
     "IncrementalAlterConfigs": forwarded.to_controller,
     "DescribeQuorum": forwarded.describe_quorum,
+    "DeleteGroups": groups.delete_groups,
+    "OffsetDelete": groups.of_group,
     "UpdateFeatures": forwarded.to_controller,
     "DescribeCluster": core.describe_cluster,
     "DescribeProducers": offsets.describe_producers,
@@ -82,6 +92,8 @@ def error_response(call: Call, error: ApiError) -> Any | None:
     response = call.api.response()
     if hasattr(response, "error_code"):
         response.error_code = error.code
+        if call.api.name == "JoinGroup" and call.api_version < 7:
+            response.protocol_name = ""
         if hasattr(response, "error_message"):
             response.error_message = error.message or None
         return response
@@ -113,6 +125,16 @@ def _spread(call: Call, response: Any, error: ApiError) -> Any | None:
                 error_code=code, error_message=text, resource_type=r.resource_type, resource_name=r.resource_name
             )
             for r in request.resources
+        ]
+    elif name == "OffsetCommit":
+        row = message.OffsetCommitResponsePartition
+        response.topics = [
+            message.OffsetCommitResponseTopic(
+                name=t.name,
+                topic_id=t.topic_id,
+                partitions=[row(partition_index=p.partition_index, error_code=code) for p in t.partitions],
+            )
+            for t in request.topics
         ]
     else:
         return None

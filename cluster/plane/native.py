@@ -21,6 +21,7 @@ BATCH_MAX = 512
 CoreError = _core.CoreError
 LocalLog = _core.LocalLog
 Request = _core.Request
+build_batch = _core.build_batch
 crc32c = _core.crc32c
 parse_batches = _core.parse_batches
 
@@ -119,3 +120,8 @@ class NativePlane:
 
     async def describe_log_dirs(self) -> list[Any]:
         return await self._ask(self.core.describe_log_dirs)
+
+    async def read(self, partition: tuple[bytes, int], offset: int, bytes_max: int) -> bytes:
+        """Some whole batches from `offset` on; none at the end of the log."""
+        data: bytes = await self._ask(self.core.read, partition, offset, bytes_max)
+        return data

@@ -1,0 +1,319 @@
+"""Hosts the shards of one coordinator topic on this broker: loads them from their logs, carries their effects out.
+
+    led here --read the log--> shard --start--> runtime;   led no more --stop--> everybody who waits is told
+    ask --submit--> Append --> data plane --committed--> answers
+
+INVARIANT: a shard is loaded up to the end of its log before it decides on anything.
+INVARIANT: an append that is refused drops the shard; while this broker still leads, a new one is loaded.
+Requests that are ready together share one append: each submits, then the first to run again flushes for all.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from cluster.coordinator import values
+from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform, Respond, ShardRuntime
+from cluster.coordinator.values import Logged, Marker, Pending
+from cluster.plane.native import CoreError, build_batch, parse_batches
+from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.log_records import CONTROL_COMMIT, decode_control_key
+from pykafkacore.protocol.types import MalformedMessage
+
+if TYPE_CHECKING:
+    from cluster.broker.clock import Clock
+    from cluster.metadata.image import MetadataImage
+    from cluster.plane.native import NativePlane
+    from pykafkacore.protocol.schema import Message
+
+log = logging.getLogger("pykafkacore.coordinator")
+
+READ_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorKind:
+    """What tells one coordinator from another."""
+
+    topic: str
+    table: dict[int, tuple[Message, Message]]
+    make_shard: Callable[[int, int], Any]
+    """(partition, leader epoch) -> an empty shard"""
+    codec: Callable[[], int] = lambda: 0
+
+
+class _Hosted:
+    """One partition that this broker leads."""
+
+    __slots__ = ("leader_epoch", "partition", "runtime")
+
+    def __init__(self, partition: int, leader_epoch: int, runtime: ShardRuntime) -> None:
+        self.partition = partition
+        self.leader_epoch = leader_epoch
+        self.runtime = runtime
+
+
+class CoordinatorHost:
+    def __init__(
+        self,
+        kind: CoordinatorKind,
+        node_id: int,
+        plane: NativePlane,
+        clock: Clock,
+        nursery: trio.Nursery,
+        perform: Callable[[int, Any], None] = lambda partition, effect: None,
+    ) -> None:
+        """`perform(partition, effect)` does what a shard asked for, once that is committed; it returns at once."""
+        self._kind = kind
+        self._node_id = node_id
+        self._plane = plane
+        self._clock = clock
+        self._nursery = nursery
+        self._perform = perform
+        self._topic_id: bytes | None = None
+        self.partition_count = 0
+        self._hosted: dict[int, _Hosted] = {}
+        self._waiting: dict[int, Callable[[Any], None]] = {}
+        self._next_ticket = 0
+        self._unflushed: set[int] = set()
+        self._wakes_at = math.inf
+        self._earlier = trio.Event()
+        nursery.start_soon(self._run_timers)
+
+    # --- who leads ------------------------------------------------------------------------------------------------------
+
+    def concerns(self, before: MetadataImage, after: MetadataImage, changed: Collection[bytes]) -> bool:
+        """Whether the topics that changed have this one among them."""
+        topics = (image.topic_named(self._kind.topic) for image in (before, after))
+        return any(topic is not None and topic.topic_id in changed for topic in topics)
+
+    def on_image(self, image: MetadataImage) -> None:
+        """The view that goes with this image is published: take up what is led here now, let go of the rest."""
+        topic = image.topic_named(self._kind.topic)
+        led: dict[int, int] = {}
+        if topic is not None:
+            led = {i: p.leader_epoch for i, p in topic.partitions.items() if p.leader == self._node_id}
+        if topic is None or topic.topic_id != self._topic_id:
+            for index in list(self._hosted):
+                self._let_go(index)
+        self._topic_id = None if topic is None else topic.topic_id
+        self.partition_count = 0 if topic is None else len(topic.partitions)
+        for index, hosted in list(self._hosted.items()):
+            if led.get(index) != hosted.leader_epoch:
+                self._let_go(index)
+        for index, leader_epoch in led.items():
+            if index not in self._hosted:
+                self._take_up(index, leader_epoch)
+
+    def _take_up(self, index: int, leader_epoch: int) -> None:
+        runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes)
+        hosted = self._hosted[index] = _Hosted(index, leader_epoch, runtime)
+        self._nursery.start_soon(self._load, hosted)
+
+    def _let_go(self, index: int) -> None:
+        hosted = self._hosted.pop(index)
+        self._carry_out(hosted, hosted.runtime.stop("the leadership of the partition moved on"))
+
+    # --- loading --------------------------------------------------------------------------------------------------------
+
+    async def _load(self, hosted: _Hosted) -> None:
+        began = self._clock.now_ms()
+        name = f"{self._kind.topic}-{hosted.partition}"
+        place = (self._topic_id, hosted.partition)
+        shard = self._kind.make_shard(hosted.partition, hosted.leader_epoch)
+        error, leader_epoch, offset, high_watermark, end_offset = self._plane.core.log_state(place)
+        if error or leader_epoch != hosted.leader_epoch:
+            log.warning("%s cannot be loaded: %s", name, Code(error).name if error else "another leader epoch")
+            return
+        try:
+            while offset < end_offset:
+                data = await self._plane.read(place, offset, READ_BYTES)
+                offset = self._replay(shard, data, offset, end_offset)
+        except (CoreError, MalformedMessage) as problem:
+            log.error("%s cannot be loaded, its clients are sent away: %s", name, problem)
+            return
+        if self._hosted.get(hosted.partition) is not hosted:
+            return
+        took_ms = self._clock.now_ms() - began
+        if end_offset:
+            log.info("%s loaded up to offset %d in %d ms", name, end_offset, took_ms)
+        effects = hosted.runtime.start(
+            shard, hosted.leader_epoch, end_offset, high_watermark, self._clock.steady_wall_ms()
+        )
+        self._carry_out(hosted, effects)
+        self._set_alarm(hosted)
+        if high_watermark < end_offset:
+            self._watch(hosted, end_offset)
+
+    def _replay(self, shard: Any, data: bytes, offset: int, end_offset: int) -> int:
+        if not data:
+            raise MalformedMessage(f"the log has nothing at offset {offset}, but ends at {end_offset}")
+        for batch in parse_batches(data):
+            if not batch["crc_is_valid"]:
+                raise MalformedMessage(f"the batch at offset {batch['base_offset']} has a wrong CRC")
+            for at, logged in self._logged(batch):
+                shard.apply(at, logged)
+            offset = batch["last_offset"] + 1
+            if offset >= end_offset:
+                break
+        return offset
+
+    def _logged(self, batch: dict[str, Any]) -> Iterable[tuple[int, Logged]]:
+        producer_id, producer_epoch = batch["producer_id"], batch["producer_epoch"]
+        for offset, _, key, value, _ in batch["records"]:
+            if batch["is_control"]:
+                yield offset, Marker(producer_id, producer_epoch, decode_control_key(key) == CONTROL_COMMIT)
+                continue
+            record = values.decode(key, value, self._kind.table)
+            if record is None:
+                log.warning("%s has a record of an unknown type at offset %d: skipped", self._kind.topic, offset)
+            elif batch["is_transactional"]:
+                yield offset, Pending(producer_id, producer_epoch, record)
+            else:
+                yield offset, record
+
+    # --- asking -----------------------------------------------------------------------------------------------------------
+
+    def led_partitions(self) -> list[int]:
+        return list(self._hosted)
+
+    async def ask(self, partition: int, make_request: Callable[[int], Any]) -> Any:
+        """The answer to `make_request(ticket)`, once all it stands on is committed. Raises ApiError."""
+        done = trio.Event()
+        outcome: list[Any] = []
+
+        def answered(value: Any) -> None:
+            outcome.append(value)
+            done.set()
+
+        self.submit(partition, make_request, answered)
+        if not outcome:
+            # Whoever else is ready to run submits first: one append for all.
+            await trio.lowlevel.checkpoint()
+            self.flush()
+            await done.wait()
+        if isinstance(outcome[0], ApiError):
+            raise outcome[0]
+        return outcome[0]
+
+    def submit(self, partition: int, make_request: Callable[[int], Any], answered: Callable[[Any], None]) -> None:
+        """As `ask`; what it appends waits for `flush`."""
+        hosted = self._hosted.get(partition)
+        if hosted is None:
+            answered(ApiError(Code.NOT_COORDINATOR, f"{self._kind.topic}-{partition} is led by another broker"))
+            return
+        if not hosted.runtime.is_active:
+            answered(ApiError(Code.COORDINATOR_LOAD_IN_PROGRESS, f"{self._kind.topic}-{partition} is being loaded"))
+            return
+        self._next_ticket += 1
+        ticket = self._next_ticket
+        self._waiting[ticket] = answered
+        effects = hosted.runtime.submit(ticket, make_request(ticket), self._clock.steady_wall_ms())
+        self._unflushed.add(partition)
+        self._carry_out(hosted, effects)
+        self._set_alarm(hosted)
+
+    def flush(self) -> None:
+        while self._unflushed:
+            hosted = self._hosted.get(self._unflushed.pop())
+            if hosted is not None:
+                self._carry_out(hosted, hosted.runtime.flush())
+
+    # --- effects ------------------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, hosted: _Hosted, effects: list[Any]) -> None:
+        for effect in effects:
+            if isinstance(effect, Append):
+                self._append(hosted, effect)
+            elif isinstance(effect, Respond):
+                self._answer(effect.ticket, effect.response)
+            elif isinstance(effect, Fail):
+                self._answer(effect.ticket, effect.error)
+            elif isinstance(effect, Perform):
+                self._perform(hosted.partition, effect.effect)
+            elif isinstance(effect, Faulted):
+                name = f"{self._kind.topic}-{hosted.partition}"
+                log.error("a decision of the coordinator of %s failed", name, exc_info=effect.exception)
+            elif isinstance(effect, Dropped):
+                self._dropped(hosted, effect)
+
+    def _answer(self, ticket: int, value: Any) -> None:
+        self._waiting.pop(ticket)(value)
+
+    def _dropped(self, hosted: _Hosted, effect: Dropped) -> None:
+        if self._hosted.get(hosted.partition) is hosted:
+            log.warning("the coordinator of %s-%d starts anew: %s", self._kind.topic, hosted.partition, effect.reason)
+            # Still the leader: a new shard takes over from the log.
+            del self._hosted[hosted.partition]
+            self._take_up(hosted.partition, hosted.leader_epoch)
+
+    def _append(self, hosted: _Hosted, append: Append) -> None:
+        now_ms = self._clock.wall_ms()
+        batch = self._build(append, now_ms)
+        error, why, end_offset, high_watermark = self._plane.core.append(
+            (self._topic_id, hosted.partition), batch, (append.leader_epoch, append.base_offset), now_ms
+        )
+        if error:
+            reason = f"its append was refused with {Code(error).name}" + (f": {why}" if why else "")
+            self._carry_out(hosted, hosted.runtime.append_failed(append.leader_epoch, reason))
+        elif high_watermark >= end_offset:
+            self._carry_out(hosted, hosted.runtime.committed(high_watermark))
+        else:
+            self._watch(hosted, end_offset)
+
+    def _build(self, append: Append, now_ms: int) -> bytes:
+        transaction = append.transaction
+        if transaction is None:
+            rows = [(now_ms, key, value, []) for key, value in append.records]
+            return build_batch(rows, codec=self._kind.codec())
+        producer = {"producer_id": transaction.producer_id, "producer_epoch": transaction.producer_epoch}
+        if transaction.marker is None:
+            rows = [(now_ms, key, value, []) for key, value in append.records]
+            return build_batch(rows, transactional=True, **producer)
+        key = b"\x00\x00\x00\x01" if transaction.marker else b"\x00\x00\x00\x00"
+        value = b"\x00\x00" + transaction.coordinator_epoch.to_bytes(4, "big", signed=True)
+        return build_batch([(now_ms, key, value, [])], transactional=True, control=True, **producer)
+
+    def _watch(self, hosted: _Hosted, end_offset: int) -> None:
+        """Looks again once all replicas have it."""
+
+        def moved(_: Any, __: str | None) -> None:
+            if self._hosted.get(hosted.partition) is not hosted or not hosted.runtime.is_active:
+                return
+            error, leader_epoch, _, high_watermark, _ = self._plane.core.log_state((self._topic_id, hosted.partition))
+            if not error and leader_epoch == hosted.leader_epoch:
+                self._carry_out(hosted, hosted.runtime.committed(high_watermark))
+
+        self._plane.core.watch(self._plane.expect(moved), (self._topic_id, hosted.partition), end_offset)
+
+    # --- time ---------------------------------------------------------------------------------------------------------------
+
+    def _set_alarm(self, hosted: _Hosted) -> None:
+        deadline = hosted.runtime.deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._wakes_at = deadline
+            self._earlier.set()
+
+    async def _run_timers(self) -> None:
+        while True:
+            with trio.move_on_after(max(0.0, self._wakes_at - self._clock.steady_wall_ms()) / 1000):
+                await self._earlier.wait()
+            self._earlier = trio.Event()
+            now = self._clock.steady_wall_ms()
+            for hosted in list(self._hosted.values()):
+                deadline = hosted.runtime.deadline()
+                if deadline is not None and deadline <= now:
+                    self._carry_out(hosted, hosted.runtime.expire(now))
+            deadlines = [hosted.runtime.deadline() for hosted in self._hosted.values()]
+            self._wakes_at = min((each for each in deadlines if each is not None), default=math.inf)
+
+    def close(self) -> None:
+        """The broker stops: nobody is to wait."""
+        for index in list(self._hosted):
+            self._let_go(index)

@@ -1,0 +1,34 @@
+"""What a group coordinator is configured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    session_timeout_ms_min: int = 6_000
+    session_timeout_ms_max: int = 1_800_000
+    initial_rebalance_delay_ms: int = 3_000
+    group_size_max: int = 2**31 - 1
+    metadata_bytes_max: int = 4_096
+    offsets_retention_ms: int = 10_080 * MINUTE_MS
+    offsets_check_interval_ms: int = 10 * MINUTE_MS
+    new_member_join_timeout_ms: int = 5 * MINUTE_MS
+    """KAFKA: a member whose first join is pending is given five minutes, whatever its session timeout."""
+
+
+def group_settings(settings: Any) -> GroupSettings:
+    """From a broker's settings."""
+    return GroupSettings(
+        session_timeout_ms_min=settings["group.min.session.timeout.ms"],
+        session_timeout_ms_max=settings["group.max.session.timeout.ms"],
+        initial_rebalance_delay_ms=settings["group.initial.rebalance.delay.ms"],
+        group_size_max=settings["group.max.size"],
+        metadata_bytes_max=settings["offset.metadata.max.bytes"],
+        offsets_retention_ms=settings["offsets.retention.minutes"] * MINUTE_MS,
+        offsets_check_interval_ms=settings["offsets.retention.check.interval.ms"],
+    )

@@ -1,0 +1,348 @@
+"""The group coordinator of one partition of `__consumer_offsets`: routes what comes to the subjects, holds what they decide.
+
+    JoinGroup SyncGroup Heartbeat LeaveGroup              classic_rules
+    OffsetCommit TxnOffsetCommit OffsetFetch OffsetDelete offset_rules
+    DescribeGroups ListGroups DeleteGroups                here
+    EndTransaction                                        a marker for offsets committed in a transaction
+
+INVARIANT: a group is a value; only `apply` (what the log says) and `observe` (what a decision came to) put another in its
+place, and after a reload the first alone has told everything that was acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.coordinator.group import classic_rules, offset_rules, records
+from cluster.coordinator.group.classic import (
+    CONSUMER_PROTOCOL,
+    DEAD,
+    EMPTY,
+    STABLE,
+    ClassicGroup,
+    group_from,
+)
+from cluster.coordinator.group.offsets import Offsets, committed_from
+from cluster.coordinator.group.settings import GroupSettings
+from cluster.coordinator.group.turn import GroupIs, Turn
+from cluster.coordinator.values import Logged, Marker, Pending, Record, Request
+from cluster.shard import Millis, Offset, Outcome, SetTimer, Timer, TransactionalBatch
+from pykafkacore.protocol.errors import Code
+from pykafkacore.protocol.schemas import groups as schemas
+
+EXPIRE_OFFSETS = Timer("expire offsets")
+
+
+@dataclass(frozen=True, slots=True)
+class EndTransaction:
+    """A transaction coordinator's marker for this partition."""
+
+    producer_id: int
+    producer_epoch: int
+    is_commit: bool
+    coordinator_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsDeleted:
+    """Offsets of these topics are nobody's any more."""
+
+    names: frozenset[str]
+
+
+class GroupShard:
+    def __init__(self, settings: GroupSettings) -> None:
+        self.settings = settings
+        self.groups: dict[str, ClassicGroup] = {}
+        self.offsets = Offsets()
+
+    # --- the shard's contract -------------------------------------------------------------------------------------------
+
+    def will_write_at(self, offset: Offset) -> None:
+        pass
+
+    def handle(self, request: Any, now: Millis) -> Outcome:
+        if isinstance(request, EndTransaction):
+            return self._end_transaction(request)
+        if isinstance(request, TopicsDeleted):
+            return self._topics_deleted(request)
+        return _HANDLERS[request.api_name](self, request, now)
+
+    def apply(self, offset: Offset, logged: Logged) -> None:
+        if isinstance(logged, Marker):
+            for group_id in self.offsets.apply_marker(logged.producer_id, logged.is_commit):
+                self._tidy(group_id)
+            return
+        record = logged.record if isinstance(logged, Pending) else logged
+        if records.is_classic_group(record):
+            self._apply_group(record)
+        elif records.is_offset(record):
+            self._apply_offset(offset, logged, record)
+
+    def observe(self, fact: GroupIs, now: Millis) -> None:
+        if fact.group is None:
+            self.groups.pop(fact.group_id, None)
+        else:
+            self.groups[fact.group_id] = fact.group
+
+    def activate(self, now: Millis) -> Outcome:
+        """Every member is given its session from now on: nobody heard its heartbeats meanwhile."""
+        timers = [
+            SetTimer(Timer("session", (group.group_id, member.member_id)), now + member.session_timeout_ms)
+            for group in self.groups.values()
+            for member in group.members.values()
+        ]
+        timers.append(SetTimer(EXPIRE_OFFSETS, now + self.settings.offsets_check_interval_ms))
+        return Outcome(timers=tuple(timers))
+
+    def expire(self, timer: Timer, now: Millis) -> Outcome:
+        if timer == EXPIRE_OFFSETS:
+            return self._expire_offsets(now)
+        group_id = timer.key[0] if timer.kind == "session" else timer.key
+        group = self.groups.get(group_id)
+        if group is None:
+            return Outcome()
+        turn = Turn(group, now)
+        if timer.kind == "session":
+            classic_rules.session_is_over(turn, timer.key[1], self.settings)
+        elif timer.kind == "join":
+            classic_rules.join_time_is_up(turn, self.settings)
+        else:
+            classic_rules.sync_time_is_up(turn, self.settings)
+        return turn.outcome()
+
+    # --- what the log makes true ------------------------------------------------------------------------------------------
+
+    def _apply_group(self, record: Record) -> None:
+        group_id = record.key.group
+        if record.value is not None:
+            self.groups[group_id] = group_from(group_id, record.value)
+        else:
+            self.groups.pop(group_id, None)
+            self._tidy(group_id)
+
+    def _apply_offset(self, offset: Offset, logged: Logged, record: Record) -> None:
+        group_id, place = record.key.group, (record.key.topic, record.key.partition)
+        committed = None if record.value is None else committed_from(record.value, offset)
+        if isinstance(logged, Pending) and committed is not None:
+            self.offsets.apply_pending(logged.producer_id, group_id, place, committed)
+        else:
+            self.offsets.apply(group_id, place, committed)
+        self._tidy(group_id)
+
+    def _tidy(self, group_id: str) -> None:
+        """A group that only has offsets comes and goes with them."""
+        group = self.groups.get(group_id)
+        if group is None and self.offsets.has_any(group_id):
+            self.groups[group_id] = ClassicGroup(group_id)
+        elif group is not None and group.is_simple and group.generation == 0 and not self.offsets.has_any(group_id):
+            del self.groups[group_id]
+
+    # --- classic groups ---------------------------------------------------------------------------------------------------
+
+    def _join(self, request: Request, now: Millis) -> Outcome:
+        body, version = request.body, request.api_version
+        if not body.group_id:
+            return Outcome(response=classic_rules.refused_join(Code.INVALID_GROUP_ID, body.member_id, version))
+        low, high = self.settings.session_timeout_ms_min, self.settings.session_timeout_ms_max
+        if not low <= body.session_timeout_ms <= high:
+            return Outcome(response=classic_rules.refused_join(Code.INVALID_SESSION_TIMEOUT, body.member_id, version))
+        group = self.groups.get(body.group_id)
+        if group is None:
+            if body.member_id:
+                return Outcome(response=classic_rules.refused_join(Code.UNKNOWN_MEMBER_ID, body.member_id, version))
+            group = ClassicGroup(body.group_id, state_since_ms=now)
+        turn = Turn(group, now)
+        return turn.outcome(classic_rules.join(turn, request, self.settings))
+
+    def _sync(self, request: Request, now: Millis) -> Outcome:
+        group = self.groups.get(request.body.group_id)
+        if not request.body.group_id or group is None:
+            code = Code.UNKNOWN_MEMBER_ID if request.body.group_id else Code.INVALID_GROUP_ID
+            return Outcome(response=classic_rules.refused_sync(code))
+        turn = Turn(group, now)
+        return turn.outcome(classic_rules.sync(turn, request))
+
+    def _heartbeat(self, request: Request, now: Millis) -> Outcome:
+        group = self.groups.get(request.body.group_id)
+        if not request.body.group_id or group is None:
+            code = Code.UNKNOWN_MEMBER_ID if request.body.group_id else Code.INVALID_GROUP_ID
+            return Outcome(response=schemas.HEARTBEAT_RESPONSE(error_code=code))
+        turn = Turn(group, now)
+        return turn.outcome(classic_rules.heartbeat(turn, request))
+
+    def _leave(self, request: Request, now: Millis) -> Outcome:
+        body, message = request.body, schemas.LEAVE_GROUP_RESPONSE
+        group = self.groups.get(body.group_id)
+        identity = schemas.LEAVE_GROUP_REQUEST.MemberIdentity
+        members = body.members if request.api_version >= 3 else [identity(member_id=body.member_id)]
+        if not body.group_id:
+            return Outcome(response=message(error_code=Code.INVALID_GROUP_ID))
+        turn = Turn(group if group is not None else ClassicGroup(body.group_id), now)
+        response = message()
+        for each in members:
+            error: int = Code.UNKNOWN_MEMBER_ID
+            if group is not None:
+                error = classic_rules.leave(turn, each.member_id, each.group_instance_id, self.settings)
+            response.members.append(
+                message.MemberResponse(
+                    member_id=each.member_id, group_instance_id=each.group_instance_id, error_code=error
+                )
+            )
+        if request.api_version < 3:
+            response = message(error_code=response.members[0].error_code)
+        return turn.outcome(response)
+
+    # --- offsets ------------------------------------------------------------------------------------------------------------
+
+    def _commit(self, request: Request, now: Millis) -> Outcome:
+        body = request.body
+        group = self.groups.get(body.group_id)
+        offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=False)
+        found, response = offset_rules.commit(request, now, self.settings)
+        turn = Turn(group if group is not None else ClassicGroup(body.group_id), now)
+        if group is not None:
+            classic_rules.renew_session(turn, body.member_id)
+        turn.records = found
+        return turn.outcome(response)
+
+    def _commit_in_transaction(self, request: Request, now: Millis) -> Outcome:
+        body = request.body
+        group = self.groups.get(body.group_id)
+        offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=True)
+        found, response = offset_rules.commit_in_transaction(request, now, self.settings)
+        transaction = TransactionalBatch(body.producer_id, body.producer_epoch) if found else None
+        return Outcome(records=found, response=response, transaction=transaction)
+
+    def _end_transaction(self, request: EndTransaction) -> Outcome:
+        marker = Marker(request.producer_id, request.producer_epoch, request.is_commit)
+        batch = TransactionalBatch(
+            request.producer_id, request.producer_epoch, request.is_commit, request.coordinator_epoch
+        )
+        return Outcome(records=(marker,), response=0, transaction=batch)
+
+    def _fetch(self, request: Request, now: Millis) -> Outcome:
+        """`body` is one group of an OffsetFetch, as (group, require_stable)."""
+        group, require_stable = request.body
+        return Outcome(response=offset_rules.fetch(self.offsets, group, require_stable))
+
+    def _delete_offsets(self, request: Request, now: Millis) -> Outcome:
+        body, message = request.body, schemas.OFFSET_DELETE_RESPONSE
+        group = self.groups.get(body.group_id)
+        if group is None or group.state == DEAD:
+            return Outcome(response=message(error_code=Code.GROUP_ID_NOT_FOUND))
+        subscribed: set[str] = set()
+        if group.state != EMPTY:
+            topics = group.subscribed_topics() if group.protocol_type == CONSUMER_PROTOCOL else None
+            if topics is None:
+                return Outcome(response=message(error_code=Code.NON_EMPTY_GROUP))
+            subscribed = topics
+        found, response = offset_rules.delete(self.offsets, body, subscribed)
+        return Outcome(records=found, response=response)
+
+    def _topics_deleted(self, request: TopicsDeleted) -> Outcome:
+        found = [
+            records.offset_record(group_id, *place, None)
+            for group_id in self.offsets.group_ids()
+            for place in sorted(self.offsets.of_group(group_id))
+            if place[0] in request.names
+        ]
+        return Outcome(records=found, atomic=False)
+
+    def _expire_offsets(self, now: Millis) -> Outcome:
+        found: list[Record] = []
+        facts: list[GroupIs] = []
+        for group in list(self.groups.values()):
+            gone = offset_rules.expired(self.offsets, group, now, self.settings)
+            found.extend(gone)
+            has_left = len(self.offsets.of_group(group.group_id)) > len(gone)
+            is_used = group.state != EMPTY or group.pending or group.group_id in self.offsets.pending_groups()
+            if has_left or is_used:
+                continue
+            if not group.is_simple or group.generation:
+                found.append(records.group_tombstone(group.group_id))
+            facts.append(GroupIs(group.group_id, None))
+        timer = SetTimer(EXPIRE_OFFSETS, now + self.settings.offsets_check_interval_ms)
+        return Outcome(records=found, facts=facts, timers=(timer,), atomic=False)
+
+    # --- administration -------------------------------------------------------------------------------------------------------
+
+    def _describe(self, request: Request, now: Millis) -> Outcome:
+        """`body` is a group's id."""
+        message = schemas.DESCRIBE_GROUPS_RESPONSE
+        group = self.groups.get(request.body)
+        if group is None or group.state == DEAD:
+            told = message.DescribedGroup(group_id=request.body, group_state=DEAD)
+            if request.api_version >= 6:
+                told.error_code = Code.GROUP_ID_NOT_FOUND
+                told.error_message = f"group {request.body} is not known here"
+            return Outcome(response=told)
+        is_stable = group.state == STABLE
+        told = message.DescribedGroup(
+            group_id=group.group_id,
+            group_state=group.state,
+            protocol_type=group.protocol_type or "",
+            protocol_data=(group.protocol or "") if is_stable else "",
+        )
+        for member in group.members.values():
+            told.members.append(
+                message.DescribedGroupMember(
+                    member_id=member.member_id,
+                    group_instance_id=member.instance_id,
+                    client_id=member.client_id,
+                    client_host=member.client_host,
+                    member_metadata=member.metadata_of(group.protocol) if is_stable else b"",
+                    member_assignment=member.assignment if is_stable else b"",
+                )
+            )
+        return Outcome(response=told)
+
+    def _list(self, request: Request, now: Millis) -> Outcome:
+        """`body` is a ListGroups request; the response is the list of this partition's groups."""
+        message = schemas.LIST_GROUPS_RESPONSE
+        states = {state.lower() for state in request.body.states_filter}
+        types = {kind.lower() for kind in request.body.types_filter}
+        if types and "classic" not in types:
+            return Outcome(response=[])
+        found = [
+            message.ListedGroup(
+                group_id=group.group_id,
+                protocol_type=group.protocol_type or "",
+                group_state=group.state,
+                group_type="classic",
+            )
+            for group in self.groups.values()
+            if not states or group.state.lower() in states
+        ]
+        return Outcome(response=found)
+
+    def _delete(self, request: Request, now: Millis) -> Outcome:
+        """`body` is a group's id; the response is an error code."""
+        group = self.groups.get(request.body)
+        if group is None or group.state == DEAD:
+            return Outcome(response=Code.GROUP_ID_NOT_FOUND)
+        if group.state != EMPTY:
+            return Outcome(response=Code.NON_EMPTY_GROUP)
+        found = offset_rules.all_tombstones(self.offsets, group.group_id)
+        if not group.is_simple or group.generation:
+            found.append(records.group_tombstone(group.group_id))
+        return Outcome(records=found, response=0, facts=(GroupIs(group.group_id, None),))
+
+
+_HANDLERS: dict[str, Callable[[GroupShard, Request, Millis], Outcome]] = {
+    "JoinGroup": GroupShard._join,
+    "SyncGroup": GroupShard._sync,
+    "Heartbeat": GroupShard._heartbeat,
+    "LeaveGroup": GroupShard._leave,
+    "OffsetCommit": GroupShard._commit,
+    "TxnOffsetCommit": GroupShard._commit_in_transaction,
+    "OffsetFetch": GroupShard._fetch,
+    "OffsetDelete": GroupShard._delete_offsets,
+    "DescribeGroups": GroupShard._describe,
+    "ListGroups": GroupShard._list,
+    "DeleteGroups": GroupShard._delete,
+}
+
+

@@ -1,0 +1,55 @@
+"""One decision about a group in the making: what it will be, and all that goes with it. Local to one `handle`.
+
+The group itself is a value: a decision makes the next one, and the shard's `observe` puts it in the place of the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.shard import CancelTimer, Millis, Outcome, SetTimer, Ticket, Timer
+
+
+@dataclass(frozen=True, slots=True)
+class GroupIs:
+    """The fact that a group is now this value; None: it is gone."""
+
+    group_id: str
+    group: Any | None
+
+
+class Turn:
+    __slots__ = ("_timers", "answers", "changed", "group", "now", "records")
+
+    def __init__(self, group: Any, now: Millis) -> None:
+        self.group = group
+        self.now = now
+        self.records: list[Any] = []
+        self.answers: list[tuple[Ticket, Any]] = []
+        self.changed = False
+        self._timers: dict[Timer, SetTimer | CancelTimer] = {}
+
+    def become(self, group: Any) -> None:
+        self.group = group
+        self.changed = True
+
+    def answer(self, ticket: Ticket, response: Any) -> None:
+        self.answers.append((ticket, response))
+
+    def set_timer(self, kind: str, key: Any, at_ms: Millis) -> None:
+        timer = Timer(kind, key)
+        self._timers[timer] = SetTimer(timer, at_ms)
+
+    def cancel_timer(self, kind: str, key: Any) -> None:
+        timer = Timer(kind, key)
+        self._timers[timer] = CancelTimer(timer)
+
+    def outcome(self, response: Any = None) -> Outcome:
+        return Outcome(
+            records=self.records,
+            response=response,
+            timers=tuple(self._timers.values()),
+            facts=(GroupIs(self.group.group_id, self.group),) if self.changed else (),
+            answers=self.answers,
+        )

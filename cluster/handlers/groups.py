@@ -1,0 +1,232 @@
+"""The APIs of groups and committed offsets: each finds the coordinator's partition, asks its shard, and puts the answer
+into the response of the version that was asked for.
+
+Topics are resolved here, by name or by id: shards know no metadata. Whatever the shard refuses as a whole is spread over
+the items by `dispatch.error_response`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from cluster.coordinator.values import Request
+from cluster.handlers.context import Call, Context
+from cluster.handlers.coordination import partition_of
+from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.schemas import groups as schemas
+from pykafkacore.protocol.types import ZERO_UUID
+
+
+def request_for(ctx: Context, call: Call, body: Any, ticket: int) -> Request:
+    return Request(
+        ticket=ticket,
+        api_name=call.api.name,
+        api_version=call.api_version,
+        body=body,
+        client_id=call.client_id or "",
+        # KAFKA: Java writes an address with a slash in front.
+        client_host=f"/{call.peer_host}",
+        fresh_id=ctx.fresh_id(),
+    )
+
+
+def _ask(ctx: Context, call: Call, group_id: str, body: Any) -> Awaitable[Any]:
+    groups = ctx.groups
+    if not groups.partition_count:
+        raise ApiError(Code.COORDINATOR_NOT_AVAILABLE, "the topic of the group coordinators is not there yet")
+    partition = partition_of(group_id, groups.partition_count)
+    return groups.ask(partition, lambda ticket: request_for(ctx, call, body, ticket))
+
+
+def of_group(ctx: Context, call: Call) -> Awaitable[Any]:
+    """JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetDelete: one group, one answer."""
+    return _ask(ctx, call, call.request.group_id, call.request)
+
+
+# --- offsets --------------------------------------------------------------------------------------------------------------
+
+
+class _Places:
+    """Of the topics in a request those that exist go on, under their names; the others are told so, in their places."""
+
+    def __init__(self, ctx: Context, topics: list[Any], by_id: bool) -> None:
+        self.known: list[Any] = []
+        self._rows: list[tuple[Any, int | None, list[int]]] = []
+        for topic in topics:
+            image = ctx.image.topics.get(topic.topic_id) if by_id else ctx.image.topic_named(topic.name)
+            if image is None:
+                self._rows.append((topic, Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION, []))
+                continue
+            there = [p for p in topic.partitions if p.partition_index in image.partitions]
+            missing = [p.partition_index for p in topic.partitions if p.partition_index not in image.partitions]
+            topic = type(topic)(name=image.name, topic_id=image.topic_id, partitions=topic.partitions)
+            self._rows.append((topic, None, missing))
+            if there:
+                self.known.append(type(topic)(name=image.name, topic_id=image.topic_id, partitions=there))
+
+    def told(self, message: Any, topic_type: Any, partition_type: Any, answered: list[Any]) -> Any:
+        """The response: what the shard said of the known ones, and errors for the others."""
+        codes: dict[tuple[str, int], int] = {}
+        for topic in answered:
+            for partition in topic.partitions:
+                codes[topic.name, partition.partition_index] = partition.error_code
+        response = message()
+        for topic, error, _ in self._rows:
+            rows = [
+                partition_type(
+                    partition_index=p.partition_index,
+                    error_code=error
+                    if error is not None
+                    else codes.get((topic.name, p.partition_index), Code.UNKNOWN_TOPIC_OR_PARTITION),
+                )
+                for p in topic.partitions
+            ]
+            response.topics.append(topic_type(name=topic.name, topic_id=topic.topic_id, partitions=rows))
+        return response
+
+
+async def offset_commit(ctx: Context, call: Call) -> Any:
+    body, message = call.request, schemas.OFFSET_COMMIT_RESPONSE
+    places = _Places(ctx, body.topics, by_id=call.api_version >= 10)
+    asked = schemas.OFFSET_COMMIT_REQUEST(
+        group_id=body.group_id,
+        generation_id_or_member_epoch=body.generation_id_or_member_epoch,
+        member_id=body.member_id,
+        group_instance_id=body.group_instance_id,
+        retention_time_ms=body.retention_time_ms,
+        topics=places.known,
+    )
+    answered = (await _ask(ctx, call, body.group_id, asked)).topics if places.known else []
+    parts = message.OffsetCommitResponseTopic, message.OffsetCommitResponsePartition
+    return places.told(message, *parts, answered)
+
+
+async def offset_fetch(ctx: Context, call: Call) -> Any:
+    body, version = call.request, call.api_version
+    message = schemas.OFFSET_FETCH_RESPONSE
+    if version >= 8:
+        response = message()
+        for group in body.groups:
+            response.groups.append(await _fetch_group(ctx, call, group, body.require_stable))
+        return response
+    request = schemas.OFFSET_FETCH_REQUEST
+    topics = body.topics
+    if topics is not None:
+        topics = [request.OffsetFetchRequestTopics(name=t.name, partition_indexes=t.partition_indexes) for t in topics]
+    group = request.OffsetFetchRequestGroup(group_id=body.group_id, topics=topics)
+    answer = await _fetch_group(ctx, call, group, body.require_stable)
+    return message(
+        error_code=answer.error_code,
+        topics=[
+            message.OffsetFetchResponseTopic(
+                name=topic.name,
+                partitions=[
+                    message.OffsetFetchResponsePartition(
+                        partition_index=row.partition_index,
+                        committed_offset=row.committed_offset,
+                        committed_leader_epoch=row.committed_leader_epoch,
+                        metadata=row.metadata,
+                        # Version 1 has no other place for an error of the whole group.
+                        error_code=row.error_code or (answer.error_code if version < 2 else 0),
+                    )
+                    for row in topic.partitions
+                ],
+            )
+            for topic in answer.topics
+        ],
+    )
+
+
+async def _fetch_group(ctx: Context, call: Call, group: Any, require_stable: bool) -> Any:
+    message = schemas.OFFSET_FETCH_RESPONSE
+    unknown: list[Any] = []
+    if call.api_version >= 10 and group.topics is not None:
+        unknown = [topic for topic in group.topics if topic.topic_id not in ctx.image.topics]
+        known = [topic for topic in group.topics if topic.topic_id in ctx.image.topics]
+        for topic in known:
+            topic.name = ctx.image.topics[topic.topic_id].name
+        group.topics = known
+    elif group.topics is not None:
+        for topic in group.topics:
+            image = ctx.image.topic_named(topic.name)
+            topic.topic_id = ZERO_UUID if image is None else image.topic_id
+    try:
+        answer = await _ask(ctx, call, group.group_id, (group, require_stable))
+    except ApiError as error:
+        topics = [] if call.api_version >= 2 or group.topics is None else group.topics
+        rows = message.OffsetFetchResponsePartitions
+        return message.OffsetFetchResponseGroup(
+            group_id=group.group_id,
+            error_code=error.code,
+            topics=[
+                message.OffsetFetchResponseTopics(
+                    name=topic.name,
+                    partitions=[
+                        rows(partition_index=i, committed_offset=-1, metadata="") for i in topic.partition_indexes
+                    ],
+                )
+                for topic in topics
+            ],
+        )
+    if call.api_version >= 10:
+        answer.topics = [_by_id(ctx, topic) for topic in answer.topics]
+    for topic in unknown:
+        rows = [
+            message.OffsetFetchResponsePartitions(
+                partition_index=index, committed_offset=-1, metadata="", error_code=Code.UNKNOWN_TOPIC_ID
+            )
+            for index in topic.partition_indexes
+        ]
+        answer.topics.append(message.OffsetFetchResponseTopics(topic_id=topic.topic_id, partitions=rows))
+    return answer
+
+
+def _by_id(ctx: Context, topic: Any) -> Any:
+    """Offsets that were committed by name have no id of their own: the topic's of today."""
+    if not any(topic.topic_id):
+        image = ctx.image.topic_named(topic.name)
+        topic.topic_id = ZERO_UUID if image is None else image.topic_id
+    return topic
+
+
+# --- administration -------------------------------------------------------------------------------------------------------
+
+
+async def describe_groups(ctx: Context, call: Call) -> Any:
+    message = schemas.DESCRIBE_GROUPS_RESPONSE
+    response = message()
+    for group_id in call.request.groups:
+        try:
+            told = await _ask(ctx, call, group_id, group_id)
+        except ApiError as error:
+            text = error.message or None if call.api_version >= 6 else None
+            told = message.DescribedGroup(group_id=group_id, error_code=error.code, error_message=text)
+        response.groups.append(told)
+    return response
+
+
+async def delete_groups(ctx: Context, call: Call) -> Any:
+    message = schemas.DELETE_GROUPS_RESPONSE
+    response = message()
+    for group_id in call.request.groups_names:
+        try:
+            code = await _ask(ctx, call, group_id, group_id)
+        except ApiError as error:
+            code = error.code
+        response.results.append(message.DeletableGroupResult(group_id=group_id, error_code=code))
+    return response
+
+
+async def list_groups(ctx: Context, call: Call) -> Any:
+    """The groups of every partition that this broker leads; clients ask every broker."""
+    response = schemas.LIST_GROUPS_RESPONSE()
+    for partition in ctx.groups.led_partitions():
+        try:
+            found = await ctx.groups.ask(partition, lambda ticket: request_for(ctx, call, call.request, ticket))
+        except ApiError as error:
+            if error.code == Code.NOT_COORDINATOR:
+                continue
+            raise
+        response.groups.extend(found)
+    return response
