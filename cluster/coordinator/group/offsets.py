@@ -15,6 +15,8 @@ from typing import Any
 
 from pykafkacore.protocol.types import ZERO_UUID
 
+PRODUCERS_KEPT = 10_000
+
 Place = tuple[str, int]
 """Topic and partition."""
 
@@ -39,6 +41,8 @@ class Offsets:
         self._groups: dict[str, dict[Place, CommittedOffset]] = {}
         # producer id -> group -> offsets of its open transaction
         self._pending: dict[int, dict[str, dict[Place, CommittedOffset]]] = {}
+        # producer id -> newest epoch seen, the latest seen last
+        self._producer_epochs: dict[int, int] = {}
 
     def of_group(self, group_id: str) -> dict[Place, CommittedOffset]:
         return self._groups.get(group_id, NO_OFFSETS)
@@ -55,6 +59,10 @@ class Offsets:
     def pending_groups(self) -> set[str]:
         return {group_id for groups in self._pending.values() for group_id in groups}
 
+    def is_fenced(self, producer_id: int, producer_epoch: int) -> bool:
+        """A newer incarnation of this producer has written here."""
+        return producer_epoch < self._producer_epochs.get(producer_id, -1)
+
     # --- the only mutators ----------------------------------------------------------------------------------------------
 
     def apply(self, group_id: str, place: Place, committed: CommittedOffset | None) -> None:
@@ -69,6 +77,13 @@ class Offsets:
             if place in groups.get(group_id, ()):
                 del groups[group_id][place]
                 self._tidy(producer_id, group_id)
+
+    def apply_producer(self, producer_id: int, producer_epoch: int) -> None:
+        self._producer_epochs.pop(producer_id, None)
+        self._producer_epochs[producer_id] = producer_epoch
+        if len(self._producer_epochs) > PRODUCERS_KEPT:
+            # The log itself still fences those that are forgotten here.
+            del self._producer_epochs[next(iter(self._producer_epochs))]
 
     def apply_pending(self, producer_id: int, group_id: str, place: Place, committed: CommittedOffset) -> None:
         self._pending.setdefault(producer_id, {}).setdefault(group_id, {})[place] = committed

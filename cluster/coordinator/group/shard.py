@@ -29,7 +29,7 @@ from cluster.coordinator.group.settings import GroupSettings
 from cluster.coordinator.group.turn import GroupIs, Turn
 from cluster.coordinator.values import Logged, Marker, Pending, Record, Request
 from cluster.shard import Millis, Offset, Outcome, SetTimer, Timer, TransactionalBatch
-from pykafkacore.protocol.errors import Code
+from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 
 EXPIRE_OFFSETS = Timer("expire offsets")
@@ -71,6 +71,8 @@ class GroupShard:
         return _HANDLERS[request.api_name](self, request, now)
 
     def apply(self, offset: Offset, logged: Logged) -> None:
+        if isinstance(logged, Marker | Pending):
+            self.offsets.apply_producer(logged.producer_id, logged.producer_epoch)
         if isinstance(logged, Marker):
             for group_id in self.offsets.apply_marker(logged.producer_id, logged.is_commit):
                 self._tidy(group_id)
@@ -211,12 +213,16 @@ class GroupShard:
     def _commit_in_transaction(self, request: Request, now: Millis) -> Outcome:
         body = request.body
         group = self.groups.get(body.group_id)
+        if self.offsets.is_fenced(body.producer_id, body.producer_epoch):
+            raise ApiError(Code.INVALID_PRODUCER_EPOCH, f"producer_epoch {body.producer_epoch} is fenced")
         offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=True)
         found, response = offset_rules.commit_in_transaction(request, now, self.settings)
         transaction = TransactionalBatch(body.producer_id, body.producer_epoch) if found else None
         return Outcome(records=found, response=response, transaction=transaction)
 
     def _end_transaction(self, request: EndTransaction) -> Outcome:
+        if self.offsets.is_fenced(request.producer_id, request.producer_epoch):
+            raise ApiError(Code.INVALID_PRODUCER_EPOCH, f"producer_epoch {request.producer_epoch} is fenced")
         marker = Marker(request.producer_id, request.producer_epoch, request.is_commit)
         batch = TransactionalBatch(
             request.producer_id, request.producer_epoch, request.is_commit, request.coordinator_epoch
