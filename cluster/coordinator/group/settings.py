@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,3 +33,32 @@ def group_settings(settings: Any) -> GroupSettings:
         offsets_retention_ms=settings["offsets.retention.minutes"] * MINUTE_MS,
         offsets_check_interval_ms=settings["offsets.retention.check.interval.ms"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSettings:
+    """Of the consumer protocol, for one group: the broker's, unless the group has its own."""
+
+    session_timeout_ms: int = 45_000
+    heartbeat_interval_ms: int = 5_000
+    assignment_interval_ms: int = 1_000
+    size_max: int = 2**31 - 1
+    migration: str = "bidirectional"
+
+
+_OF_A_GROUP = ("session.timeout.ms", "heartbeat.interval.ms", "assignment.interval.ms")
+
+
+def consumer_settings(settings: Any, own: Mapping[str, str]) -> ConsumerSettings:
+    """`own`: what is configured for the group itself, within the broker's bounds."""
+
+    def value(key: str) -> int:
+        found = int(own.get(f"consumer.{key}", settings[f"group.consumer.{key}"]))
+        low, high = (settings[f"group.consumer.{bound}.{key}"] for bound in ("min", "max"))
+        return max(low, min(found, high))
+
+    session, heartbeat, assignment = map(value, _OF_A_GROUP)
+    return ConsumerSettings(
+        session, heartbeat, assignment, settings["group.consumer.max.size"],
+        settings["group.consumer.migration.policy"].lower(),
+    )  # fmt: skip

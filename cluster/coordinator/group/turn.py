@@ -20,13 +20,14 @@ class GroupIs:
 
 
 class Turn:
-    __slots__ = ("_timers", "answers", "changed", "group", "now", "records")
+    __slots__ = ("_timers", "answers", "changed", "effects", "group", "now", "records")
 
     def __init__(self, group: Any, now: Millis) -> None:
         self.group = group
         self.now = now
         self.records: list[Any] = []
         self.answers: list[tuple[Ticket, Any]] = []
+        self.effects: list[Any] = []
         self.changed = False
         self._timers: dict[Timer, SetTimer | CancelTimer] = {}
 
@@ -52,4 +53,5 @@ class Turn:
             timers=tuple(self._timers.values()),
             facts=(GroupIs(self.group.group_id, self.group),) if self.changed else (),
             answers=self.answers,
+            effects=self.effects,
         )
