@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from cluster.broker.clock import Clock
-from cluster.broker.coordinator_host import CoordinatorHost, CoordinatorKind
+from cluster.broker.coordinator_host import CoordinatorHost
+from cluster.broker.group_host import GroupHost
 from cluster.broker.lifecycle import BrokerLifecycle, controller_registration
 from cluster.broker.metadata_log import MetadataLog
 from cluster.broker.peers import ControllerLink, Links, RaftPeers
@@ -28,12 +30,8 @@ from cluster.broker.storage import MetaProperties, load_directories, random_uuid
 from cluster.broker.upcall_pump import UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
-from cluster.coordinator.group import records as group_records
-from cluster.coordinator.group.settings import group_settings
-from cluster.coordinator.group.shard import GroupShard
 from cluster.handlers.context import Call
 from cluster.handlers.dispatch import offered
-from cluster.handlers.internal_topics import GROUP_TOPIC
 from cluster.metadata.apply import ImageDelta
 from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import KRAFT_VERSION
@@ -297,10 +295,7 @@ class Broker:
             self.plane.publish(view, published)
 
     def _tell_coordinators(self, delta: ImageDelta) -> None:
-        changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
-        for host in (self.groups,):
-            if host.concerns(delta.before, delta.after, changed):
-                host.on_image(delta.after)
+        self.groups.on_image(delta)
 
     def _take_dynamic_settings(self) -> None:
         """Dynamic broker configs that the data plane acts on; topics' defaults go down with the view."""
@@ -321,10 +316,6 @@ class Broker:
             self._nursery.start_soon(self.lifecycle.finish_recovery, led)
 
     # --- life -----------------------------------------------------------------------------------------------------------
-
-    def _group_coordinator(self) -> CoordinatorKind:
-        settings = group_settings(self.static_settings)
-        return CoordinatorKind(GROUP_TOPIC, group_records.TABLE, lambda partition, leader_epoch: GroupShard(settings))
 
     async def _allocate_producer_ids(self) -> tuple[int, int]:
         message = api_named("AllocateProducerIds").request
@@ -360,7 +351,8 @@ class Broker:
         nursery.start_soon(self.plane.pump, pump.on_request)
         links = Links(nursery, f"node-{self.node.node_id}")
         self._controller_link = ControllerLink(links, self._controller_endpoint)
-        self.groups = CoordinatorHost(self._group_coordinator(), self.node.node_id, self.plane, self.clock, nursery)
+        make_host = partial(CoordinatorHost, self.node.node_id, self.plane, self.clock, nursery)
+        self.groups = GroupHost(settings, lambda: self._image, make_host)
         self.raft.send = RaftPeers(links, nursery, self.raft.answered).send
         # Ports that the system is to choose must be known before they can be registered; peers must reach a voter.
         if any(each.port == 0 for each in self._listeners()) or (self.node.is_controller and not self._is_alone()):

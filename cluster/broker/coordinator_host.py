@@ -45,7 +45,7 @@ class CoordinatorKind:
     table: dict[int, tuple[Message, Message]]
     make_shard: Callable[[int, int], Any]
     """(partition, leader epoch) -> an empty shard"""
-    codec: Callable[[], int] = lambda: 0
+    codec: int = 0
 
 
 class _Hosted:
@@ -62,19 +62,19 @@ class _Hosted:
 class CoordinatorHost:
     def __init__(
         self,
-        kind: CoordinatorKind,
         node_id: int,
         plane: NativePlane,
         clock: Clock,
         nursery: trio.Nursery,
+        kind: CoordinatorKind,
         perform: Callable[[int, Any], None] = lambda partition, effect: None,
     ) -> None:
         """`perform(partition, effect)` does what a shard asked for, once that is committed; it returns at once."""
         self._kind = kind
         self._node_id = node_id
         self._plane = plane
-        self._clock = clock
-        self._nursery = nursery
+        self.clock = clock
+        self.nursery = nursery
         self._perform = perform
         self._topic_id: bytes | None = None
         self.partition_count = 0
@@ -114,7 +114,7 @@ class CoordinatorHost:
     def _take_up(self, index: int, leader_epoch: int) -> None:
         runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes)
         hosted = self._hosted[index] = _Hosted(index, leader_epoch, runtime)
-        self._nursery.start_soon(self._load, hosted)
+        self.nursery.start_soon(self._load, hosted)
 
     def _let_go(self, index: int) -> None:
         hosted = self._hosted.pop(index)
@@ -123,7 +123,7 @@ class CoordinatorHost:
     # --- loading --------------------------------------------------------------------------------------------------------
 
     async def _load(self, hosted: _Hosted) -> None:
-        began = self._clock.now_ms()
+        began = self.clock.now_ms()
         name = f"{self._kind.topic}-{hosted.partition}"
         place = (self._topic_id, hosted.partition)
         shard = self._kind.make_shard(hosted.partition, hosted.leader_epoch)
@@ -140,11 +140,11 @@ class CoordinatorHost:
             return
         if self._hosted.get(hosted.partition) is not hosted:
             return
-        took_ms = self._clock.now_ms() - began
+        took_ms = self.clock.now_ms() - began
         if end_offset:
             log.info("%s loaded up to offset %d in %d ms", name, end_offset, took_ms)
         effects = hosted.runtime.start(
-            shard, hosted.leader_epoch, end_offset, high_watermark, self._clock.steady_wall_ms()
+            shard, hosted.leader_epoch, end_offset, high_watermark, self.clock.steady_wall_ms()
         )
         self._carry_out(hosted, effects)
         self._set_alarm(hosted)
@@ -178,7 +178,18 @@ class CoordinatorHost:
             else:
                 yield offset, record
 
+    def tell_all(self, request: Any) -> None:
+        """Something that every shard is to know. One that is being loaded knows it from its host."""
+        for partition, hosted in list(self._hosted.items()):
+            if hosted.runtime.is_active:
+                self.submit(partition, lambda _: request, lambda _: None)
+        self.flush()
+
     # --- asking -----------------------------------------------------------------------------------------------------------
+
+    def shards(self) -> list[Any]:
+        """Those that are at work."""
+        return [hosted.runtime.shard for hosted in self._hosted.values() if hosted.runtime.is_active]
 
     def led_partitions(self) -> list[int]:
         return list(self._hosted)
@@ -214,7 +225,7 @@ class CoordinatorHost:
         self._next_ticket += 1
         ticket = self._next_ticket
         self._waiting[ticket] = answered
-        effects = hosted.runtime.submit(ticket, make_request(ticket), self._clock.steady_wall_ms())
+        effects = hosted.runtime.submit(ticket, make_request(ticket), self.clock.steady_wall_ms())
         self._unflushed.add(partition)
         self._carry_out(hosted, effects)
         self._set_alarm(hosted)
@@ -254,7 +265,7 @@ class CoordinatorHost:
             self._take_up(hosted.partition, hosted.leader_epoch)
 
     def _append(self, hosted: _Hosted, append: Append) -> None:
-        now_ms = self._clock.wall_ms()
+        now_ms = self.clock.wall_ms()
         batch = self._build(append, now_ms)
         error, why, end_offset, high_watermark = self._plane.core.append(
             (self._topic_id, hosted.partition), batch, (append.leader_epoch, append.base_offset), now_ms
@@ -271,7 +282,7 @@ class CoordinatorHost:
         transaction = append.transaction
         if transaction is None:
             rows = [(now_ms, key, value, []) for key, value in append.records]
-            return build_batch(rows, codec=self._kind.codec())
+            return build_batch(rows, codec=self._kind.codec)
         producer = {"producer_id": transaction.producer_id, "producer_epoch": transaction.producer_epoch}
         if transaction.marker is None:
             rows = [(now_ms, key, value, []) for key, value in append.records]
@@ -302,10 +313,10 @@ class CoordinatorHost:
 
     async def _run_timers(self) -> None:
         while True:
-            with trio.move_on_after(max(0.0, self._wakes_at - self._clock.steady_wall_ms()) / 1000):
+            with trio.move_on_after(max(0.0, self._wakes_at - self.clock.steady_wall_ms()) / 1000):
                 await self._earlier.wait()
             self._earlier = trio.Event()
-            now = self._clock.steady_wall_ms()
+            now = self.clock.steady_wall_ms()
             for hosted in list(self._hosted.values()):
                 deadline = hosted.runtime.deadline()
                 if deadline is not None and deadline <= now:

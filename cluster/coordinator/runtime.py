@@ -7,8 +7,8 @@
 INVARIANT: one request at a time, in the order of `submit`; what it decided is true for the next one.
 INVARIANT: a response is released only when all that it was decided on is below the high watermark, so that no answer
 can be undone by a change of leaders.
-INVARIANT: nothing is rolled back. When an append fails or the leader epoch moves on, the shard is dropped, all that is
-parked fails, and the host loads a new shard from the log.
+INVARIANT: nothing is rolled back. When an append fails, a decision cannot be applied, or the leader epoch moves on, the
+shard is dropped, all that is parked fails, and the host loads a new shard from the log.
 The runtime is the only writer of its log within a leader epoch, so it knows each record's offset before it is written;
 whoever appends checks `base_offset` and fails the append if something else came in between.
 Requests that arrive together share an append: call `submit` for each, then `flush` once.
@@ -54,7 +54,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Faulted:
-    """A decision raised what it never should. Nothing has changed by it; somebody should read this."""
+    """A decision raised what it never should. Nothing has changed by it, or a `Dropped` follows; somebody should read this."""
 
     ticket: int | None
     exception: Exception
@@ -146,7 +146,14 @@ class ShardRuntime:
             effects.append(Faulted(ticket, exception))
             self._park(Fail(ticket, ApiError(Code.UNKNOWN_SERVER_ERROR, type(exception).__name__)), effects)
             return effects
-        self._take(outcome, ticket, now, effects)
+        try:
+            self._take(outcome, ticket, now, effects)
+        except AssertionError:
+            raise
+        except Exception as exception:  # what was decided is half applied: only the log is to be trusted
+            self._later.add(ticket)
+            effects.append(Faulted(ticket, exception))
+            effects.extend(self._drop(f"{type(exception).__name__} while a decision was applied"))
         return effects
 
     def flush(self) -> list[Any]:

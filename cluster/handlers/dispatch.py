@@ -52,6 +52,8 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "DescribeProducers": offsets.describe_producers,
     "UnregisterBroker": forwarded.to_controller,
     "ListConfigResources": configs.list_config_resources,
+    "ConsumerGroupHeartbeat": groups.of_group,
+    "ConsumerGroupDescribe": groups.describe_consumer_groups,
     "DescribeTopicPartitions": metadata.describe_topic_partitions,
 }
 

@@ -40,7 +40,7 @@ def _ask(ctx: Context, call: Call, group_id: str, body: Any) -> Awaitable[Any]:
 
 
 def of_group(ctx: Context, call: Call) -> Awaitable[Any]:
-    """JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetDelete: one group, one answer."""
+    """JoinGroup, SyncGroup, Heartbeat, LeaveGroup, ConsumerGroupHeartbeat, OffsetDelete: one group, one answer."""
     return _ask(ctx, call, call.request.group_id, call.request)
 
 
@@ -201,6 +201,19 @@ async def describe_groups(ctx: Context, call: Call) -> Any:
             told = await _ask(ctx, call, group_id, group_id)
         except ApiError as error:
             text = error.message or None if call.api_version >= 6 else None
+            told = message.DescribedGroup(group_id=group_id, error_code=error.code, error_message=text)
+        response.groups.append(told)
+    return response
+
+
+async def describe_consumer_groups(ctx: Context, call: Call) -> Any:
+    message = schemas.CONSUMER_GROUP_DESCRIBE_RESPONSE
+    response = message()
+    for group_id in call.request.group_ids:
+        try:
+            told = await _ask(ctx, call, group_id, group_id)
+        except ApiError as error:
+            text = error.message or None
             told = message.DescribedGroup(group_id=group_id, error_code=error.code, error_message=text)
         response.groups.append(told)
     return response

@@ -23,6 +23,7 @@ LocalLog = _core.LocalLog
 Request = _core.Request
 build_batch = _core.build_batch
 crc32c = _core.crc32c
+match_names = _core.match_names
 parse_batches = _core.parse_batches
 
 log = logging.getLogger("pykafkacore.plane")

@@ -29,11 +29,11 @@ from cluster.coordinator.group.consumer import (
     ResolvedRegex,
 )
 from cluster.coordinator.group.settings import ConsumerSettings
-from cluster.coordinator.group.topics import GroupTopics, hash_of
+from cluster.coordinator.group.topics import Described, GroupTopics
 from cluster.coordinator.group.turn import Turn
 from cluster.coordinator.values import Request
 from cluster.rebalance.check import BadAssignment, checked
-from pykafkacore.policies.assignor import ConsumerGroupAssignor, GroupMember, SubscribedTopic
+from pykafkacore.policies.assignor import ConsumerGroupAssignor, GroupMember
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 
@@ -89,29 +89,53 @@ def heartbeat(turn: Turn, request: Request, around: Surroundings) -> Any:
     if body.member_epoch in (LEAVES, LEAVES_FOR_A_WHILE):
         return _leave(turn, body, around)
     group: ConsumerGroup = turn.group
-    known, before = _admit(turn, request, around)
+    admitted = _admit(turn, request, around)
+    known = admitted.member
     member = _updated(known, request)
+    if not admitted.is_fresh and _is_settled(group, known, member, around):
+        _renew_session(turn, member, around)
+        return _response(member, around, _is_full(body))
     regexes = _resolve_regex(turn, known, member, around)
-    is_new = before is None
-    subscription_changed = is_new or (member.topics, member.regex, member.assignor, member.rack_id) != (
-        known.topics, known.regex, known.assignor, known.rack_id,
-    )  # fmt: skip
-    if is_new or member != known:
+    if admitted.is_fresh or member != known:
         turn.records.append(records.member_record(group.group_id, member))
-    members = {**group.members, member.member_id: member} if is_new or member != known else group.members
+    members = {each: m for each, m in group.members.items() if each != admitted.replaces}
+    members[member.member_id] = member
     subscribed = _subscriptions(members, regexes)
-    described = around.topics.named(frozenset().union(*subscribed.values()))
-    group_epoch = _next_epoch(turn, subscription_changed, described)
-    target_epoch, target = _next_target(turn, members, subscribed, described, group_epoch, around)
-    own_topics = {t for t, topic in described.items() if topic.name in subscribed[member.member_id]}
-    settled = reconciled(group, member, target_epoch, target.get(member.member_id, {}), body.topic_partitions, own_topics)
-    if settled != member or is_new:
+    described = around.topics.described(frozenset().union(*subscribed.values()))
+    group_epoch = _next_epoch(turn, admitted.is_new or _subscribes_anew(known, member), described)
+    target_epoch, target = _next_target(turn, members, subscribed, described, group_epoch, admitted, around)
+    own_topics = {t for t, topic in described.topics.items() if topic.name in subscribed[member.member_id]}
+    own_target = target.get(member.member_id, {})
+    settled = reconciled(group, member, target_epoch, own_target, body.topic_partitions, own_topics, admitted.replaces)
+    if settled != member or admitted.is_fresh:
         turn.records.append(records.current_record(group.group_id, settled))
-    _set_timers(turn, member, settled, around, is_new)
+    _set_timers(turn, member, settled, around)
+    tells = _is_full(body) or _places(settled.assigned) != _places(member.assigned)
+    return _response(settled, around, tells)
+
+
+def _is_full(body: Any) -> bool:
+    """A first request, or one that tells everything: it is told everything."""
     is_full = body.rebalance_timeout_ms != FULL_REQUEST_UNSET and body.topic_partitions is not None
     is_full = is_full and (body.subscribed_topic_names is not None or body.subscribed_topic_regex is not None)
-    tells = body.member_epoch == JOINS or is_full or _places(settled.assigned) != _places(member.assigned)
-    return _response(settled, around, tells)
+    return body.member_epoch == JOINS or is_full
+
+
+def _is_settled(group: ConsumerGroup, known: ConsumerMember, member: ConsumerMember, around: Surroundings) -> bool:
+    """Nothing is to be decided: the many heartbeats between the few that matter."""
+    if member != known or member.state != STABLE or not member.member_epoch == group.target_epoch == group.group_epoch:
+        return False
+    resolved = group.regexes.get(member.regex) if member.regex else None
+    if member.regex and (resolved is None or resolved.version < around.topics.version):
+        return False
+    return around.topics.described(group.subscribed_topics()).hash == group.metadata_hash
+
+
+def _subscribes_anew(known: ConsumerMember, member: ConsumerMember) -> bool:
+    def what(each: ConsumerMember) -> tuple[Any, ...]:
+        return each.topics, each.regex, each.assignor, each.rack_id
+
+    return what(known) != what(member)
 
 
 def _response(member: ConsumerMember, around: Surroundings, tells_assignment: bool) -> Any:
@@ -134,8 +158,21 @@ def _response(member: ConsumerMember, around: Surroundings, tells_assignment: bo
 # --- the member ---------------------------------------------------------------------------------------------------------------
 
 
-def _admit(turn: Turn, request: Request, around: Surroundings) -> tuple[ConsumerMember, ConsumerMember | None]:
-    """(the member as it is known, or fresh; the same, or None if it is new)."""
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """Who asks: as it is known, new, or a static member back under another id."""
+
+    member: ConsumerMember
+    is_new: bool = False
+    replaces: str | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Its id has no records yet."""
+        return self.is_new or self.replaces is not None
+
+
+def _admit(turn: Turn, request: Request, around: Surroundings) -> _Admitted:
     body, group = request.body, turn.group
     member_id = body.member_id or request.fresh_id
     if body.instance_id is not None:
@@ -145,15 +182,13 @@ def _admit(turn: Turn, request: Request, around: Surroundings) -> tuple[Consumer
         if body.member_epoch != JOINS:
             raise ApiError(Code.UNKNOWN_MEMBER_ID, f"member {member_id} is not in group {body.group_id}")
         _check_size(group, around)
-        return ConsumerMember(member_id), None
+        return _Admitted(ConsumerMember(member_id), is_new=True)
     if body.member_epoch != JOINS:
         _check_epoch(member, body)
-    return member, member
+    return _Admitted(member)
 
 
-def _admit_static(
-    turn: Turn, request: Request, member_id: str, around: Surroundings
-) -> tuple[ConsumerMember, ConsumerMember | None]:
+def _admit_static(turn: Turn, request: Request, member_id: str, around: Surroundings) -> _Admitted:
     body, group = request.body, turn.group
     holder = group.static_member(body.instance_id)
     if body.member_epoch != JOINS:
@@ -162,25 +197,26 @@ def _admit_static(
         if holder.member_id != member_id:
             raise ApiError(Code.FENCED_INSTANCE_ID, f"instance {body.instance_id} is another member now")
         _check_epoch(holder, body)
-        return holder, holder
+        return _Admitted(holder)
     if holder is None:
         _check_size(group, around)
-        return ConsumerMember(member_id, instance_id=body.instance_id), None
+        return _Admitted(ConsumerMember(member_id, instance_id=body.instance_id), is_new=True)
     if holder.member_id == member_id:
-        return holder, holder
+        return _Admitted(holder)
     if holder.member_epoch != LEAVES_FOR_A_WHILE:
         raise ApiError(Code.UNRELEASED_INSTANCE_ID, f"instance {body.instance_id} is held by {holder.member_id}")
-    return _take_over(turn, holder, member_id), None
+    return _take_over(turn, holder, member_id)
 
 
-def _take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> ConsumerMember:
-    """A static member is back under a new id: what was the old one's is its own, in the same epochs."""
+def _take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> _Admitted:
+    """A static member is back under a new id: what was the old one's is its own."""
     group: ConsumerGroup = turn.group
     turn.records.extend(records.member_tombstones(group.group_id, holder.member_id))
     turn.records.append(records.target_record(group.group_id, member_id, group.target_of(holder.member_id)))
     turn.cancel_timer("consumer session", (group.group_id, holder.member_id))
     turn.cancel_timer("consumer rebalance", (group.group_id, holder.member_id))
-    return replace(holder, member_id=member_id, member_epoch=group.target_epoch)
+    member = replace(holder, member_id=member_id, member_epoch=JOINS, previous_epoch=JOINS, state=STABLE, revoking={})
+    return _Admitted(member, replaces=holder.member_id)
 
 
 def _check_size(group: ConsumerGroup, around: Surroundings) -> None:
@@ -253,12 +289,11 @@ def _subscriptions(
 # --- the epoch and the target -------------------------------------------------------------------------------------------------
 
 
-def _next_epoch(turn: Turn, subscription_changed: bool, described: dict[bytes, SubscribedTopic]) -> int:
+def _next_epoch(turn: Turn, subscription_changed: bool, described: Described) -> int:
     group: ConsumerGroup = turn.group
-    metadata_hash = hash_of(described)
-    if not subscription_changed and metadata_hash == group.metadata_hash:
+    if not subscription_changed and described.hash == group.metadata_hash:
         return group.group_epoch
-    turn.records.append(records.epoch_record(group.group_id, group.group_epoch + 1, metadata_hash))
+    turn.records.append(records.epoch_record(group.group_id, group.group_epoch + 1, described.hash))
     return group.group_epoch + 1
 
 
@@ -266,17 +301,21 @@ def _next_target(
     turn: Turn,
     members: Mapping[str, ConsumerMember],
     subscribed: Mapping[str, frozenset[str]],
-    described: dict[bytes, SubscribedTopic],
+    described: Described,
     group_epoch: int,
+    admitted: _Admitted,
     around: Surroundings,
 ) -> tuple[int, Mapping[str, Partitions]]:
     """Target epoch and assignment, computed anew if they are behind and it is time."""
     group: ConsumerGroup = turn.group
+    targets = dict(group.target)
+    if admitted.replaces is not None:
+        targets[admitted.member.member_id] = targets.pop(admitted.replaces, {})
     is_early = group.target_epoch > 0 and turn.now - group.target_ms < around.settings.assignment_interval_ms
     if group_epoch <= group.target_epoch or is_early:
-        return group.target_epoch, _moved_targets(group, members)
-    by_name = {topic.name: topic_id for topic_id, topic in described.items()}
-    targets = _moved_targets(group, members)
+        return group.target_epoch, targets
+    topics = described.topics
+    by_name = {topic.name: topic_id for topic_id, topic in topics.items()}
     specs = {
         member_id: GroupMember(
             member_id,
@@ -291,22 +330,11 @@ def _next_target(
     if name not in around.assignors:
         name = around.default_assignor
     if name not in around.built_in:
-        turn.effects.append(AssignmentJob(group.group_id, group_epoch, name, specs, described))
+        turn.effects.append(AssignmentJob(group.group_id, group_epoch, name, specs, topics))
         return group.target_epoch, targets
-    target = checked(around.assignors[name].assign(specs, described), specs, described)
+    target = checked(around.assignors[name].assign(specs, topics), specs, topics)
     take_target(turn, group_epoch, target, targets)
     return group_epoch, target
-
-
-def _moved_targets(group: ConsumerGroup, members: Mapping[str, ConsumerMember]) -> dict[str, Partitions]:
-    """The target as it stands, under the new id of a static member that is being taken over."""
-    targets = dict(group.target)
-    for member_id, member in members.items():
-        if member_id not in targets and member.instance_id is not None:
-            old = group.static_member(member.instance_id)
-            if old is not None and old.member_id in targets:
-                targets[member_id] = targets[old.member_id]
-    return targets
 
 
 def take_target(turn: Turn, epoch: int, target: Mapping[str, Partitions], before: Mapping[str, Partitions]) -> None:
@@ -338,6 +366,7 @@ def reconciled(
     target: Partitions,
     owned: list[Any] | None,
     topics: set[bytes],
+    replaces: str | None = None,
 ) -> ConsumerMember:
     """The member's next step. `owned`: what it says it still has, None if it does not say; `topics`: what it wants."""
     if member.state == STABLE and member.member_epoch == target_epoch and member.assigned.keys() <= topics:
@@ -362,7 +391,7 @@ def reconciled(
     has_unreleased = False
     for topic_id, wanted in target.items():
         for partition in wanted - kept.get(topic_id, {}).keys():
-            if group.holder(topic_id, partition) in (None, member.member_id):
+            if group.holder(topic_id, partition) in (None, member.member_id, replaces):
                 kept.setdefault(topic_id, {})[partition] = target_epoch
             else:
                 has_unreleased = True
@@ -384,9 +413,14 @@ def _places(assigned: Assigned) -> dict[bytes, frozenset[int]]:
     return {topic_id: frozenset(epochs) for topic_id, epochs in assigned.items()}
 
 
-def _set_timers(turn: Turn, before: ConsumerMember, member: ConsumerMember, around: Surroundings, is_new: bool) -> None:
+def _renew_session(turn: Turn, member: ConsumerMember, around: Surroundings) -> None:
     key = (turn.group.group_id, member.member_id)
     turn.set_timer("consumer session", key, turn.now + around.settings.session_timeout_ms)
+
+
+def _set_timers(turn: Turn, before: ConsumerMember, member: ConsumerMember, around: Surroundings) -> None:
+    key = (turn.group.group_id, member.member_id)
+    _renew_session(turn, member, around)
     if member.state == UNREVOKED and (before.state != UNREVOKED or before.revoking != member.revoking):
         turn.set_timer("consumer rebalance", key, turn.now + max(0, member.rebalance_timeout_ms))
     elif member.state != UNREVOKED and before.state == UNREVOKED:
@@ -430,8 +464,8 @@ def remove(turn: Turn, member_ids: list[str], around: Surroundings) -> None:
     for regex in sorted(group.regexes.keys() - {member.regex for member in left.values()}):
         turn.records.append(records.regex_tombstone(group.group_id, regex))
     names = frozenset().union(*(group.topics_of(member) for member in left.values()))
-    described = around.topics.named(names)
-    turn.records.append(records.epoch_record(group.group_id, group.group_epoch + 1, hash_of(described)))
+    described = around.topics.described(names)
+    turn.records.append(records.epoch_record(group.group_id, group.group_epoch + 1, described.hash))
 
 
 # --- offsets --------------------------------------------------------------------------------------------------------------------

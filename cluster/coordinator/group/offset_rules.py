@@ -12,6 +12,8 @@ from cluster.coordinator.group import records
 from cluster.coordinator.group.classic import COMPLETING as COMPLETING_REBALANCE
 from cluster.coordinator.group.classic import CONSUMER_PROTOCOL, DEAD, EMPTY, ClassicGroup
 from cluster.coordinator.group.classic_rules import check_member
+from cluster.coordinator.group.consumer import ConsumerGroup, ConsumerMember
+from cluster.coordinator.group.consumer_rules import may_commit
 from cluster.coordinator.group.offsets import CommittedOffset, Offsets, expires_at
 from cluster.coordinator.values import Pending, Record
 from pykafkacore.protocol.errors import ApiError, Code
@@ -62,8 +64,10 @@ def _generation(body: Any) -> int:
 # --- commit -----------------------------------------------------------------------------------------------------------------
 
 
-def commit(request: Request, now: Millis, settings: GroupSettings) -> tuple[list[Record], Any]:
-    """Records and response of an OffsetCommit that is allowed."""
+def commit(
+    request: Request, now: Millis, settings: GroupSettings, member: ConsumerMember | None = None
+) -> tuple[list[Record], Any]:
+    """Records and response of an OffsetCommit that is allowed; `member`: of a consumer group, judged by partition."""
     body, message = request.body, schemas.OFFSET_COMMIT_RESPONSE
     retention_ms = body.retention_time_ms if 2 <= request.api_version <= 4 else NO_RETENTION
     expire_ms = now + retention_ms if retention_ms != NO_RETENTION else -1
@@ -73,7 +77,9 @@ def commit(request: Request, now: Millis, settings: GroupSettings) -> tuple[list
         told = message.OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
         response.topics.append(told)
         for partition in topic.partitions:
-            error = _take(found, body.group_id, topic, partition, now, expire_ms, settings)
+            error: int = Code.STALE_MEMBER_EPOCH
+            if may_commit(member, _generation(body), topic.topic_id, partition.partition_index):
+                error = _take(found, body.group_id, topic, partition, now, expire_ms, settings)
             told.partitions.append(
                 message.OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=error)
             )
@@ -174,11 +180,15 @@ def all_tombstones(offsets: Offsets, group_id: str) -> list[Record]:
     return [records.offset_record(group_id, *place, None) for place in sorted(offsets.of_group(group_id))]
 
 
-def expired(offsets: Offsets, group: ClassicGroup, now: Millis, settings: GroupSettings) -> list[Record]:
-    """Tombstones of what a classic group no longer needs (KIP-211)."""
+def expired(
+    offsets: Offsets, group: ClassicGroup | ConsumerGroup, now: Millis, settings: GroupSettings
+) -> list[Record]:
+    """Tombstones of what a group no longer needs (KIP-211)."""
     retention_ms, found = settings.offsets_retention_ms, []
     subscribed: set[str] = set()
-    if group.state != EMPTY:
+    if isinstance(group, ConsumerGroup):
+        subscribed = set(group.subscribed_topics())
+    elif group.state != EMPTY:
         topics = group.subscribed_topics() if group.protocol_type == CONSUMER_PROTOCOL else None
         if topics is None:
             return []
@@ -187,7 +197,7 @@ def expired(offsets: Offsets, group: ClassicGroup, now: Millis, settings: GroupS
         if place[0] in subscribed or offsets.is_pending(group.group_id, place):
             continue
         since_ms = committed.commit_ms
-        if group.state == EMPTY and not group.is_simple:
+        if isinstance(group, ClassicGroup) and group.state == EMPTY and not group.is_simple:
             # KAFKA: the retention runs from when the group became empty, where that is known.
             since_ms = group.state_since_ms if group.state_since_ms >= 0 else committed.commit_ms
         if expires_at(committed, since_ms, retention_ms) <= now:

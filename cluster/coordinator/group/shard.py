@@ -1,6 +1,7 @@
 """The group coordinator of one partition of `__consumer_offsets`: routes what comes to the subjects, holds what they decide.
 
     JoinGroup SyncGroup Heartbeat LeaveGroup              classic_rules
+    ConsumerGroupHeartbeat ConsumerGroupDescribe          consumer_rules
     OffsetCommit TxnOffsetCommit OffsetFetch OffsetDelete offset_rules
     DescribeGroups ListGroups DeleteGroups                here
     EndTransaction                                        a marker for offsets committed in a transaction
@@ -11,11 +12,11 @@ place, and after a reload the first alone has told everything that was acknowled
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.coordinator.group import classic_rules, offset_rules, records
+from cluster.coordinator.group import classic_rules, consumer_records, consumer_rules, offset_rules, records
 from cluster.coordinator.group.classic import (
     CONSUMER_PROTOCOL,
     DEAD,
@@ -24,12 +25,18 @@ from cluster.coordinator.group.classic import (
     ClassicGroup,
     group_from,
 )
+from cluster.coordinator.group.consumer import JOINS, UNREVOKED, AssignmentJob, ConsumerGroup
+from cluster.coordinator.group.consumer_rules import Surroundings
 from cluster.coordinator.group.offsets import Offsets, committed_from
-from cluster.coordinator.group.settings import GroupSettings
+from cluster.coordinator.group.settings import ConsumerSettings, GroupSettings
+from cluster.coordinator.group.topics import GroupTopics
 from cluster.coordinator.group.turn import GroupIs, Turn
 from cluster.coordinator.values import Logged, Marker, Pending, Record, Request
+from cluster.rebalance.check import BadAssignment
 from cluster.shard import Millis, Offset, Outcome, SetTimer, Timer, TransactionalBatch
+from pykafkacore.policies.assignor import ConsumerGroupAssignor
 from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.schemas import coordinator_records as schemas_of_records
 from pykafkacore.protocol.schemas import groups as schemas
 
 EXPIRE_OFFSETS = Timer("expire offsets")
@@ -52,10 +59,38 @@ class TopicsDeleted:
     names: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class MetadataIs:
+    """The topics of the cluster are these now: a request, and the fact that it leads to."""
+
+    topics: GroupTopics
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentComputed:
+    """What a user's assignor handed back, or the exception that it ended with."""
+
+    job: AssignmentJob
+    assignment: Any
+
+
+Group = ClassicGroup | ConsumerGroup
+
+
 class GroupShard:
-    def __init__(self, settings: GroupSettings) -> None:
+    def __init__(
+        self,
+        settings: GroupSettings,
+        topics: GroupTopics,
+        consumer_settings: Callable[[str], ConsumerSettings],
+        assignors: Mapping[str, ConsumerGroupAssignor],
+    ) -> None:
+        """`consumer_settings(group id)`; `assignors`: by name, the default first."""
         self.settings = settings
-        self.groups: dict[str, ClassicGroup] = {}
+        self.topics = topics
+        self.consumer_settings = consumer_settings
+        self.assignors = assignors
+        self.groups: dict[str, Group] = {}
         self.offsets = Offsets()
 
     # --- the shard's contract -------------------------------------------------------------------------------------------
@@ -68,6 +103,10 @@ class GroupShard:
             return self._end_transaction(request)
         if isinstance(request, TopicsDeleted):
             return self._topics_deleted(request)
+        if isinstance(request, MetadataIs):
+            return Outcome(facts=(request,))
+        if isinstance(request, AssignmentComputed):
+            return self._assignment_computed(request, now)
         return _HANDLERS[request.api_name](self, request, now)
 
     def apply(self, offset: Offset, logged: Logged) -> None:
@@ -82,31 +121,46 @@ class GroupShard:
             self._apply_group(record)
         elif records.is_offset(record):
             self._apply_offset(offset, logged, record)
+        else:
+            self._apply_consumer(record)
 
-    def observe(self, fact: GroupIs, now: Millis) -> None:
-        if fact.group is None:
+    def observe(self, fact: GroupIs | MetadataIs, now: Millis) -> None:
+        if isinstance(fact, MetadataIs):
+            self.topics = fact.topics
+        elif fact.group is None:
             self.groups.pop(fact.group_id, None)
         else:
             self.groups[fact.group_id] = fact.group
 
     def activate(self, now: Millis) -> Outcome:
         """Every member is given its session from now on: nobody heard its heartbeats meanwhile."""
-        timers = [
-            SetTimer(Timer("session", (group.group_id, member.member_id)), now + member.session_timeout_ms)
-            for group in self.groups.values()
-            for member in group.members.values()
-        ]
+        timers = []
+        for group in self.groups.values():
+            for member in group.members.values():
+                key = (group.group_id, member.member_id)
+                if isinstance(group, ClassicGroup):
+                    timers.append(SetTimer(Timer("session", key), now + member.session_timeout_ms))
+                    continue
+                session_ms = self.consumer_settings(group.group_id).session_timeout_ms
+                timers.append(SetTimer(Timer("consumer session", key), now + session_ms))
+                if member.state == UNREVOKED:
+                    at_ms = now + max(0, member.rebalance_timeout_ms)
+                    timers.append(SetTimer(Timer("consumer rebalance", key), at_ms))
         timers.append(SetTimer(EXPIRE_OFFSETS, now + self.settings.offsets_check_interval_ms))
         return Outcome(timers=tuple(timers))
 
     def expire(self, timer: Timer, now: Millis) -> Outcome:
         if timer == EXPIRE_OFFSETS:
             return self._expire_offsets(now)
-        group_id = timer.key[0] if timer.kind == "session" else timer.key
+        group_id = timer.key if timer.kind in ("join", "sync") else timer.key[0]
         group = self.groups.get(group_id)
         if group is None:
             return Outcome()
         turn = Turn(group, now)
+        if isinstance(group, ConsumerGroup):
+            if timer.kind in ("consumer session", "consumer rebalance") and timer.key[1] in group.members:
+                consumer_rules.remove(turn, [timer.key[1]], self._around(group_id))
+            return turn.outcome()
         if timer.kind == "session":
             classic_rules.session_is_over(turn, timer.key[1], self.settings)
         elif timer.kind == "join":
@@ -114,6 +168,11 @@ class GroupShard:
         else:
             classic_rules.sync_time_is_up(turn, self.settings)
         return turn.outcome()
+
+    @property
+    def consumer_count(self) -> int:
+        """Members that send heartbeats of the consumer protocol."""
+        return sum(len(group.members) for group in self.groups.values() if isinstance(group, ConsumerGroup))
 
     # --- what the log makes true ------------------------------------------------------------------------------------------
 
@@ -139,8 +198,72 @@ class GroupShard:
         group = self.groups.get(group_id)
         if group is None and self.offsets.has_any(group_id):
             self.groups[group_id] = ClassicGroup(group_id)
-        elif group is not None and group.is_simple and group.generation == 0 and not self.offsets.has_any(group_id):
+        elif isinstance(group, ClassicGroup) and group.is_simple and not group.generation:
+            if not self.offsets.has_any(group_id):
+                del self.groups[group_id]
+
+    def _apply_consumer(self, record: Record) -> None:
+        apply = _CONSUMER_RECORDS.get(record.key_message)
+        if apply is None:
+            return
+        group_id = record.key.group_id
+        group = self.groups.get(group_id)
+        if not isinstance(group, ConsumerGroup):
+            if record.value is None:
+                return
+            # KAFKA: offsets that stand before it in the log have made a simple group of it: it is taken over.
+            group = self.groups[group_id] = ConsumerGroup(group_id)
+        apply(group, record)
+        if record.key_message is schemas_of_records.CONSUMER_GROUP_METADATA_KEY and record.value is None:
             del self.groups[group_id]
+            self._tidy(group_id)
+
+    # --- consumer groups ------------------------------------------------------------------------------------------------------
+
+    def _around(self, group_id: str) -> Surroundings:
+        return Surroundings(self.topics, self.consumer_settings(group_id), self.assignors)
+
+    def _consumer_heartbeat(self, request: Request, now: Millis) -> Outcome:
+        body = request.body
+        around = self._around(body.group_id)
+        consumer_rules.check_request(request, around)
+        group = self.groups.get(body.group_id)
+        if isinstance(group, ConsumerGroup):
+            turn = Turn(group, now)
+        elif body.member_epoch != JOINS or (group is not None and group.state != EMPTY):
+            raise ApiError(Code.GROUP_ID_NOT_FOUND, f"there is no consumer group {body.group_id}")
+        else:
+            turn = Turn(ConsumerGroup(body.group_id), now)
+            if group is not None and (group.generation or not group.is_simple):
+                turn.records.append(records.group_tombstone(body.group_id))
+        response = consumer_rules.heartbeat(turn, request, around)
+        return turn.outcome(response)
+
+    def _assignment_computed(self, request: AssignmentComputed, now: Millis) -> Outcome:
+        """The response is None, or says why the assignment was not taken."""
+        group = self.groups.get(request.job.group_id)
+        if not isinstance(group, ConsumerGroup):
+            return Outcome()
+        turn = Turn(group, now)
+        try:
+            if isinstance(request.assignment, Exception):
+                raise BadAssignment(f"{type(request.assignment).__name__}: {request.assignment}")
+            consumer_rules.computed(turn, request.job, request.assignment)
+        except BadAssignment as problem:
+            return Outcome(response=str(problem))
+        return turn.outcome()
+
+    def _describe_consumer(self, request: Request, now: Millis) -> Outcome:
+        """`body` is a group's id."""
+        group = self.groups.get(request.body)
+        if not isinstance(group, ConsumerGroup):
+            message = schemas.CONSUMER_GROUP_DESCRIBE_RESPONSE
+            kind = "is not known here" if group is None else "is no consumer group"
+            told = message.DescribedGroup(
+                group_id=request.body, error_code=Code.GROUP_ID_NOT_FOUND, error_message=f"group {request.body} {kind}"
+            )
+            return Outcome(response=told)
+        return Outcome(response=described_consumer(group, self.topics, self._around(group.group_id).default_assignor))
 
     # --- classic groups ---------------------------------------------------------------------------------------------------
 
@@ -156,12 +279,20 @@ class GroupShard:
             if body.member_id:
                 return Outcome(response=classic_rules.refused_join(Code.UNKNOWN_MEMBER_ID, body.member_id, version))
             group = ClassicGroup(body.group_id, state_since_ms=now)
+        tombstones: list[Record] = []
+        if isinstance(group, ConsumerGroup):
+            if group.members:
+                code = Code.INCONSISTENT_GROUP_PROTOCOL
+                return Outcome(response=classic_rules.refused_join(code, body.member_id, version))
+            tombstones = consumer_records.group_tombstones(group)
+            group = ClassicGroup(body.group_id, state_since_ms=now)
         turn = Turn(group, now)
+        turn.records.extend(tombstones)
         return turn.outcome(classic_rules.join(turn, request, self.settings))
 
     def _sync(self, request: Request, now: Millis) -> Outcome:
         group = self.groups.get(request.body.group_id)
-        if not request.body.group_id or group is None:
+        if not request.body.group_id or not isinstance(group, ClassicGroup):
             code = Code.UNKNOWN_MEMBER_ID if request.body.group_id else Code.INVALID_GROUP_ID
             return Outcome(response=classic_rules.refused_sync(code))
         turn = Turn(group, now)
@@ -169,7 +300,7 @@ class GroupShard:
 
     def _heartbeat(self, request: Request, now: Millis) -> Outcome:
         group = self.groups.get(request.body.group_id)
-        if not request.body.group_id or group is None:
+        if not request.body.group_id or not isinstance(group, ClassicGroup):
             code = Code.UNKNOWN_MEMBER_ID if request.body.group_id else Code.INVALID_GROUP_ID
             return Outcome(response=schemas.HEARTBEAT_RESPONSE(error_code=code))
         turn = Turn(group, now)
@@ -182,11 +313,11 @@ class GroupShard:
         members = body.members if request.api_version >= 3 else [identity(member_id=body.member_id)]
         if not body.group_id:
             return Outcome(response=message(error_code=Code.INVALID_GROUP_ID))
-        turn = Turn(group if group is not None else ClassicGroup(body.group_id), now)
+        turn = Turn(group if isinstance(group, ClassicGroup) else ClassicGroup(body.group_id), now)
         response = message()
         for each in members:
             error: int = Code.UNKNOWN_MEMBER_ID
-            if group is not None:
+            if isinstance(group, ClassicGroup):
                 error = classic_rules.leave(turn, each.member_id, each.group_instance_id, self.settings)
             response.members.append(
                 message.MemberResponse(
@@ -202,12 +333,16 @@ class GroupShard:
     def _commit(self, request: Request, now: Millis) -> Outcome:
         body = request.body
         group = self.groups.get(body.group_id)
+        if isinstance(group, ConsumerGroup):
+            member = consumer_rules.check_commit(group, request, is_transactional=False)
+            found, response = offset_rules.commit(request, now, self.settings, member)
+            return Outcome(records=found, response=response)
         offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=False)
         found, response = offset_rules.commit(request, now, self.settings)
         turn = Turn(group if group is not None else ClassicGroup(body.group_id), now)
         if group is not None:
             classic_rules.renew_session(turn, body.member_id)
-        turn.records = found
+        turn.records.extend(found)
         return turn.outcome(response)
 
     def _commit_in_transaction(self, request: Request, now: Millis) -> Outcome:
@@ -215,7 +350,10 @@ class GroupShard:
         group = self.groups.get(body.group_id)
         if self.offsets.is_fenced(body.producer_id, body.producer_epoch):
             raise ApiError(Code.INVALID_PRODUCER_EPOCH, f"producer_epoch {body.producer_epoch} is fenced")
-        offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=True)
+        if isinstance(group, ConsumerGroup):
+            consumer_rules.check_commit(group, request, is_transactional=True)
+        else:
+            offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=True)
         found, response = offset_rules.commit_in_transaction(request, now, self.settings)
         transaction = TransactionalBatch(body.producer_id, body.producer_epoch) if found else None
         return Outcome(records=found, response=response, transaction=transaction)
@@ -232,6 +370,9 @@ class GroupShard:
     def _fetch(self, request: Request, now: Millis) -> Outcome:
         """`body` is one group of an OffsetFetch, as (group, require_stable)."""
         group, require_stable = request.body
+        known = self.groups.get(group.group_id)
+        if isinstance(known, ConsumerGroup):
+            consumer_rules.check_fetch(known, group.member_id, group.member_epoch)
         return Outcome(response=offset_rules.fetch(self.offsets, group, require_stable))
 
     def _delete_offsets(self, request: Request, now: Millis) -> Outcome:
@@ -240,7 +381,9 @@ class GroupShard:
         if group is None or group.state == DEAD:
             return Outcome(response=message(error_code=Code.GROUP_ID_NOT_FOUND))
         subscribed: set[str] = set()
-        if group.state != EMPTY:
+        if isinstance(group, ConsumerGroup):
+            subscribed = set(group.subscribed_topics())
+        elif group.state != EMPTY:
             topics = group.subscribed_topics() if group.protocol_type == CONSUMER_PROTOCOL else None
             if topics is None:
                 return Outcome(response=message(error_code=Code.NON_EMPTY_GROUP))
@@ -264,12 +407,10 @@ class GroupShard:
             gone = offset_rules.expired(self.offsets, group, now, self.settings)
             found.extend(gone)
             has_left = len(self.offsets.of_group(group.group_id)) > len(gone)
-            is_used = group.state != EMPTY or group.pending or group.group_id in self.offsets.pending_groups()
-            if has_left or is_used:
-                continue
-            if not group.is_simple or group.generation:
-                found.append(records.group_tombstone(group.group_id))
-            facts.append(GroupIs(group.group_id, None))
+            is_used = group.state != EMPTY or group.group_id in self.offsets.pending_groups()
+            if not has_left and not is_used and not getattr(group, "pending", None):
+                found.extend(_tombstones(group))
+                facts.append(GroupIs(group.group_id, None))
         timer = SetTimer(EXPIRE_OFFSETS, now + self.settings.offsets_check_interval_ms)
         return Outcome(records=found, facts=facts, timers=(timer,), atomic=False)
 
@@ -279,7 +420,7 @@ class GroupShard:
         """`body` is a group's id."""
         message = schemas.DESCRIBE_GROUPS_RESPONSE
         group = self.groups.get(request.body)
-        if group is None or group.state == DEAD:
+        if not isinstance(group, ClassicGroup) or group.state == DEAD:
             told = message.DescribedGroup(group_id=request.body, group_state=DEAD)
             if request.api_version >= 6:
                 told.error_code = Code.GROUP_ID_NOT_FOUND
@@ -310,18 +451,18 @@ class GroupShard:
         message = schemas.LIST_GROUPS_RESPONSE
         states = {state.lower() for state in request.body.states_filter}
         types = {kind.lower() for kind in request.body.types_filter}
-        if types and "classic" not in types:
-            return Outcome(response=[])
-        found = [
-            message.ListedGroup(
-                group_id=group.group_id,
-                protocol_type=group.protocol_type or "",
-                group_state=group.state,
-                group_type="classic",
+        found = []
+        for group in self.groups.values():
+            is_classic = isinstance(group, ClassicGroup)
+            kind = "classic" if is_classic else "consumer"
+            if (states and group.state.lower() not in states) or (types and kind not in types):
+                continue
+            protocol_type = (group.protocol_type or "") if isinstance(group, ClassicGroup) else CONSUMER_PROTOCOL
+            found.append(
+                message.ListedGroup(
+                    group_id=group.group_id, protocol_type=protocol_type, group_state=group.state, group_type=kind
+                )
             )
-            for group in self.groups.values()
-            if not states or group.state.lower() in states
-        ]
         return Outcome(response=found)
 
     def _delete(self, request: Request, now: Millis) -> Outcome:
@@ -331,13 +472,71 @@ class GroupShard:
             return Outcome(response=Code.GROUP_ID_NOT_FOUND)
         if group.state != EMPTY:
             return Outcome(response=Code.NON_EMPTY_GROUP)
-        found = offset_rules.all_tombstones(self.offsets, group.group_id)
-        if not group.is_simple or group.generation:
-            found.append(records.group_tombstone(group.group_id))
+        found = offset_rules.all_tombstones(self.offsets, group.group_id) + _tombstones(group)
         return Outcome(records=found, response=0, facts=(GroupIs(group.group_id, None),))
 
 
+def _tombstones(group: Group) -> list[Record]:
+    if isinstance(group, ConsumerGroup):
+        return consumer_records.group_tombstones(group)
+    return [records.group_tombstone(group.group_id)] if group.generation or not group.is_simple else []
+
+
+def described_consumer(group: ConsumerGroup, topics: GroupTopics, default_assignor: str) -> Any:
+    """A group in a ConsumerGroupDescribe response."""
+    message = schemas.CONSUMER_GROUP_DESCRIBE_RESPONSE
+
+    def assignment(partitions: Mapping[bytes, Any]) -> Any:
+        rows = [
+            message.TopicPartitions(topic_id=t, topic_name=topics.name_of(t), partitions=sorted(partitions[t]))
+            for t in sorted(partitions)
+        ]
+        return message.Assignment(topic_partitions=rows)
+
+    return message.DescribedGroup(
+        group_id=group.group_id,
+        group_state=group.state,
+        group_epoch=group.group_epoch,
+        assignment_epoch=group.target_epoch,
+        assignor_name=group.preferred_assignor(group.members.values(), default_assignor),
+        members=[
+            message.Member(
+                member_id=member.member_id,
+                instance_id=member.instance_id,
+                rack_id=member.rack_id,
+                member_epoch=member.member_epoch,
+                client_id=member.client_id,
+                client_host=member.client_host,
+                subscribed_topic_names=sorted(member.topics),
+                subscribed_topic_regex=member.regex,
+                assignment=assignment(member.assigned),
+                target_assignment=assignment(group.target_of(member.member_id)),
+                # 0 speaks the classic protocol, 1 the consumer protocol.
+                member_type=0 if member.classic is not None else 1,
+            )
+            for member in group.members.values()
+        ],
+    )
+
+
+_CONSUMER_RECORDS: dict[Any, Callable[[ConsumerGroup, Record], None]] = {
+    schemas_of_records.CONSUMER_GROUP_METADATA_KEY: lambda group, r: group.apply_epoch(r.value),
+    schemas_of_records.CONSUMER_GROUP_MEMBER_METADATA_KEY: lambda group, r: group.apply_member(r.key.member_id, r.value),
+    schemas_of_records.CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: lambda group, r: group.apply_target_epoch(r.value),
+    schemas_of_records.CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: lambda group, r: group.apply_target(
+        r.key.member_id, r.value
+    ),
+    schemas_of_records.CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: lambda group, r: group.apply_current(
+        r.key.member_id, r.value
+    ),
+    schemas_of_records.CONSUMER_GROUP_REGULAR_EXPRESSION_KEY: lambda group, r: group.apply_regex(
+        r.key.regular_expression, r.value
+    ),
+}
+
 _HANDLERS: dict[str, Callable[[GroupShard, Request, Millis], Outcome]] = {
+    "ConsumerGroupHeartbeat": GroupShard._consumer_heartbeat,
+    "ConsumerGroupDescribe": GroupShard._describe_consumer,
     "JoinGroup": GroupShard._join,
     "SyncGroup": GroupShard._sync,
     "Heartbeat": GroupShard._heartbeat,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pykafkacore.policies.assignor import SubscribedTopic
@@ -11,10 +12,21 @@ MatchRegex = Callable[[str, list[str]], list[str] | None]
 """(pattern, names) -> the names that match as a whole; None if the pattern is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Topics by id, and one number that changes when anything changes that an assignor looks at."""
+
+    topics: dict[bytes, SubscribedTopic]
+    hash: int
+
+
 class GroupTopics:
+    """The topics of one image. What was asked once is remembered: groups ask the same with every heartbeat."""
+
     def __init__(self, image: Any, match: MatchRegex) -> None:
         self._image = image
         self._match = match
+        self._described: dict[frozenset[str], Described] = {}
 
     @property
     def version(self) -> int:
@@ -25,8 +37,15 @@ class GroupTopics:
         """No topic changed between the two."""
         return self._image.topics is other._image.topics and self._image.brokers is other._image.brokers
 
-    def named(self, names: Iterable[str]) -> dict[bytes, SubscribedTopic]:
-        """Those that exist, by id."""
+    def described(self, names: frozenset[str]) -> Described:
+        """Those of the names that exist."""
+        known = self._described.get(names)
+        if known is None:
+            topics = self._named(names)
+            known = self._described[names] = Described(topics, hash_of(topics))
+        return known
+
+    def _named(self, names: frozenset[str]) -> dict[bytes, SubscribedTopic]:
         found = {}
         for name in names:
             topic = self._image.topic_named(name)

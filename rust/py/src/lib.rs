@@ -6,6 +6,7 @@ mod batches;
 mod data_plane;
 mod errors;
 mod local_log;
+mod patterns;
 mod upcalls;
 mod view;
 
@@ -24,5 +25,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(batches::build_batch, module)?)?;
     module.add_function(wrap_pyfunction!(batches::parse_batches, module)?)?;
     module.add_function(wrap_pyfunction!(batches::crc32c, module)?)?;
+    module.add_function(wrap_pyfunction!(patterns::match_names, module)?)?;
     Ok(())
 }

@@ -4,13 +4,18 @@ stands in `answers` later. `reload` throws the shard away and makes a new one fr
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
 from typing import Any
 
 from cluster.coordinator import values
-from cluster.coordinator.group.settings import GroupSettings
+from cluster.coordinator.group.settings import ConsumerSettings, GroupSettings
 from cluster.coordinator.group.shard import GroupShard
+from cluster.coordinator.group.topics import GroupTopics
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform, Respond, ShardRuntime
 from cluster.coordinator.values import Logged, Marker, Pending, Request
+from cluster.rebalance.range import RangeAssignor
+from cluster.rebalance.uniform import UniformAssignor
 from pykafkacore.protocol.apis import api as api_named
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.log_records import GROUP_RECORDS
@@ -22,9 +27,39 @@ def subscription(*topics: str) -> bytes:
     return b"\x00\x00" + message.encode(message(topics=list(topics)), 0)
 
 
+def match(pattern: str, names: list[str]) -> list[str] | None:
+    try:
+        return [name for name in names if re.fullmatch(pattern, name)]
+    except re.error:
+        return None
+
+
+def topic_id(name: str) -> bytes:
+    return name.encode().ljust(16, b"\0")
+
+
+def image(topics: dict[str, int], offset: int = 1, racks: tuple[str, ...] = ()) -> Any:
+    """A metadata image with topics of so many partitions; partition p stands on broker p modulo the racks."""
+    made = {}
+    for name, count in topics.items():
+        replicas = [(p % len(racks),) if racks else (0,) for p in range(count)]
+        partitions = {p: SimpleNamespace(replicas=replicas[p]) for p in range(count)}
+        made[topic_id(name)] = SimpleNamespace(topic_id=topic_id(name), name=name, partitions=partitions)
+    return SimpleNamespace(
+        offset=offset,
+        topics=made,
+        topic_ids={name: topic_id(name) for name in topics},
+        brokers={n: SimpleNamespace(rack=rack) for n, rack in enumerate(racks)},
+        topic_named=lambda name: made.get(topic_id(name)),
+    )
+
+
 class World:
-    def __init__(self, settings: GroupSettings | None = None, **changes: Any) -> None:
+    def __init__(self, settings: GroupSettings | None = None, assignors: Any = None, **changes: Any) -> None:
         self.settings = settings or GroupSettings(**{"initial_rebalance_delay_ms": 3000, **changes})
+        self.consumer_settings = ConsumerSettings(assignment_interval_ms=0)
+        self.assignors = {each.name: each for each in assignors or (UniformAssignor(), RangeAssignor())}
+        self.topics = GroupTopics(image({"t": 4, "u": 4}), match)
         self.now = 1_000_000
         self.log: list[Logged] = []
         self.replicated = True
@@ -36,7 +71,7 @@ class World:
         self._start()
 
     def make_shard(self) -> Any:
-        return GroupShard(self.settings)
+        return GroupShard(self.settings, self.topics, lambda group_id: self.consumer_settings, self.assignors)
 
     def _start(self) -> None:
         shard = self.make_shard()
