@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from clients.common import Record, main
+from clients.common import Record, Stop, main
 
 
 async def _produce(bootstrap: str, records: list[Record], topic: str, codec: str, acks: str) -> None:
@@ -49,5 +49,23 @@ def consume(bootstrap: str, topic: str):
     return asyncio.run(_consume(bootstrap, topic))
 
 
+async def _group(bootstrap: str, topic: str, group_id: str, stop: Stop) -> None:
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, group_id=group_id, auto_offset_reset="earliest", session_timeout_ms=6000,
+        heartbeat_interval_ms=1000,
+    )  # fmt: skip
+    await consumer.start()
+    while not stop.is_set:
+        for batch in (await consumer.getmany(timeout_ms=100)).values():
+            for message in batch:
+                print(f"{message.partition}\t{message.offset}", flush=True)
+    await consumer.stop()
+
+
+def group(bootstrap: str, topic: str, group_id: str, protocol: str, stop: Stop):
+    asyncio.run(_group(bootstrap, topic, group_id, stop))
+    return ()
+
+
 if __name__ == "__main__":
-    main(produce, consume)
+    main(produce, consume, group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -44,9 +45,24 @@ def write_read(directory: str, topic: str, rows: Iterable[tuple[int, int, Record
     (Path(directory) / f"{topic}.tsv").write_text(text)
 
 
-def main(produce: Callable[[str, list[Record], str, str, str], None], consume: Callable[[str, str], Iterable]) -> None:
+class Stop:
+    """Set by SIGTERM: a member of a group leaves it and ends."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "is_set", True))
+
+
+def main(
+    produce: Callable[[str, list[Record], str, str, str], None],
+    consume: Callable[[str, str], Iterable],
+    group: Callable[[str, str, str, str, Stop], Iterable[tuple[int, int]]],
+) -> None:
     command, bootstrap, path, *rest = sys.argv[1:]
-    if command == "produce":
+    if command == "group":
+        for partition, offset in group(bootstrap, path, *rest, Stop()):
+            print(f"{partition}\t{offset}", flush=True)
+    elif command == "produce":
         records = read_records(path)
         for spec in rest:
             produce(bootstrap, records, *spec.split(":"))

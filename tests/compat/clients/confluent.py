@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.common import Record, main
+from clients.common import Record, Stop, main
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 
@@ -45,5 +45,18 @@ def consume(bootstrap: str, topic: str):
     consumer.close()
 
 
+def group(bootstrap: str, topic: str, group_id: str, protocol: str, stop: Stop):
+    config = {"bootstrap.servers": bootstrap, "group.id": group_id, "auto.offset.reset": "earliest", "group.protocol": protocol}
+    if protocol == "classic":
+        config["session.timeout.ms"] = 6000
+    consumer = Consumer(config)
+    consumer.subscribe([topic])
+    while not stop.is_set:
+        message = consumer.poll(0.1)
+        if message is not None and not message.error():
+            yield message.partition(), message.offset()
+    consumer.close()
+
+
 if __name__ == "__main__":
-    main(produce, consume)
+    main(produce, consume, group)

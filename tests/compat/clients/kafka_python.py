@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.common import Record, main
+from clients.common import Record, Stop, main
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 
@@ -34,5 +34,17 @@ def consume(bootstrap: str, topic: str):
     consumer.close()
 
 
+def group(bootstrap: str, topic: str, group_id: str, protocol: str, stop: Stop):
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=bootstrap, group_id=group_id, auto_offset_reset="earliest", session_timeout_ms=6000,
+        heartbeat_interval_ms=1000,
+    )  # fmt: skip
+    while not stop.is_set:
+        for batch in consumer.poll(timeout_ms=100).values():
+            for message in batch:
+                yield message.partition, message.offset
+    consumer.close()
+
+
 if __name__ == "__main__":
-    main(produce, consume)
+    main(produce, consume, group)

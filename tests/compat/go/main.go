@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -131,6 +133,25 @@ func consume(bootstrap, out, topic string) {
 	check(file.Close())
 }
 
+// group consumes as a member until SIGTERM, and prints a line for each record.
+func group(bootstrap, topic, id string) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(id),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second),
+		kgo.HeartbeatInterval(time.Second))
+	check(err)
+	for ctx.Err() == nil {
+		fetches := client.PollFetches(ctx)
+		fetches.EachRecord(func(r *kgo.Record) { fmt.Printf("%d\t%d\n", r.Partition, r.Offset) })
+	}
+	final, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client.CommitUncommittedOffsets(final)
+	client.LeaveGroupContext(final)
+	client.Close()
+}
+
 // admin does one round of everything an administrator does, and prints what came of it.
 func admin(bootstrap, topic string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -183,6 +204,8 @@ func main() {
 		for _, topic := range os.Args[4:] {
 			consume(os.Args[2], os.Args[3], topic)
 		}
+	case "group":
+		group(os.Args[2], os.Args[3], os.Args[4])
 	case "admin":
 		admin(os.Args[2], os.Args[3])
 	}

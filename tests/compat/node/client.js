@@ -1,6 +1,6 @@
 // kafkajs as one of the compared clients. See ../clients/README.md for the common command line and file format.
-// kafkajs consumes in groups only, which are not offered yet: here its own Fetch and record decoding are driven by its
-// cluster object, beneath the consumer.
+// kafkajs consumes in groups only: to read a topic once from end to end, its own Fetch and record decoding are driven by
+// its cluster object, beneath the consumer.
 "use strict";
 
 const fs = require("node:fs");
@@ -121,6 +121,14 @@ async function consume(kafka, directory, topic) {
   fs.writeFileSync(`${directory}/${topic}.tsv`, lines.map((line) => line + "\n").join(""));
 }
 
+async function group(kafka, topic, groupId) {
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 1000 });
+  process.on("SIGTERM", () => consumer.disconnect().then(() => process.exit(0)));
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await consumer.run({ eachMessage: async ({ partition, message }) => process.stdout.write(`${partition}\t${message.offset}\n`) });
+}
+
 async function admin(kafka, topic) {
   const client = kafka.admin();
   await client.connect();
@@ -144,6 +152,7 @@ async function admin(kafka, topic) {
 
 async function main([command, bootstrap, ...rest]) {
   const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR });
+  if (command === "group") return group(kafka, rest[0], rest[1]);
   if (command === "admin") return admin(kafka, rest[0]);
   const zstd = await new Promise((resolve) => require("zstd-codec").ZstdCodec.run((z) => resolve({ simple: new z.Simple(), streaming: new z.Streaming() })));
   registerCodecs(zstd);

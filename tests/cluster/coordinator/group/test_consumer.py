@@ -365,7 +365,7 @@ def test_groups_are_listed_and_described_by_their_kind(world: World) -> None:
     assert describe(world, "none").error_code == Code.GROUP_ID_NOT_FOUND
 
 
-# --- assignors of users -----------------------------------------------------------------------------------------------------------
+# --- assignors of users ---------------------------------------------------------------------------------------------------
 
 
 class Users:

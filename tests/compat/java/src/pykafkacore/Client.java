@@ -36,7 +36,8 @@ public final class Client {
             case "consume" -> {
                 for (int i = 3; i < args.length; i++) consume(args[1], Path.of(args[2]), args[i]);
             }
-            default -> throw new IllegalArgumentException("produce or consume, not " + args[0]);
+            case "group" -> group(args[1], args[2], args[3], args[4]);
+            default -> throw new IllegalArgumentException("produce, consume or group, not " + args[0]);
         }
     }
 
@@ -70,6 +71,40 @@ public final class Client {
             }
             producer.flush();
             for (Future<RecordMetadata> one : sent) one.get();
+        }
+    }
+
+    private static void group(String bootstrap, String topic, String groupId, String protocol) throws Exception {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("group.id", groupId);
+        properties.put("group.protocol", protocol);
+        properties.put("auto.offset.reset", "earliest");
+        if (protocol.equals("classic")) {
+            properties.put("session.timeout.ms", "6000");
+            properties.put("heartbeat.interval.ms", "1000");
+        }
+        KafkaConsumer<byte[], byte[]> consumer =
+                new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        Thread main = Thread.currentThread();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            consumer.wakeup();
+            try {
+                main.join();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }));
+        consumer.subscribe(List.of(topic));
+        try {
+            while (true) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    System.out.println(record.partition() + "\t" + record.offset());
+                }
+                System.out.flush();
+            }
+        } catch (org.apache.kafka.common.errors.WakeupException e) {
+            consumer.close();
         }
     }
 
