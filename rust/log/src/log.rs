@@ -180,6 +180,15 @@ impl Log {
         if batch.has_producer() { self.producers.check(batch) } else { Ok(ProducerCheck::Fresh) }
     }
 
+    pub fn knows_producer(&self, producer_id: i64) -> bool {
+        self.producers.knows(producer_id)
+    }
+
+    /// Whether a producer has a transaction open here, in this epoch.
+    pub fn has_open_transaction(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        self.producers.has_open_transaction(producer_id, producer_epoch)
+    }
+
     /// Judges a batch of the control plane's own by what is known of the producer in whose name it was written.
     pub fn check_decided(
         &self,

@@ -126,6 +126,15 @@ impl ProducerState {
         self.producers.is_empty()
     }
 
+    pub fn has_open_transaction(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        let producer = self.producers.get(&producer_id);
+        producer.is_some_and(|p| p.epoch == producer_epoch && p.transaction_first_offset.is_some())
+    }
+
+    pub fn knows(&self, producer_id: i64) -> bool {
+        self.producers.contains_key(&producer_id)
+    }
+
     /// Judges a client's batch before it is appended.
     pub fn check(&self, batch: &BatchView<'_>) -> Result<ProducerCheck, ProducerError> {
         let Some(producer) = self.producers.get(&batch.producer_id()).filter(|_| batch.has_producer()) else {

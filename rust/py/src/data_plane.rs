@@ -119,6 +119,11 @@ impl DataPlane {
         self.inner.respond(ticket, Bytes::copy_from_slice(body), close);
     }
 
+    /// Answers a `Verify` with an error code for each of its partitions, in order.
+    fn verified(&self, ticket: u64, errors: Vec<i16>) {
+        self.inner.verified(ticket, errors);
+    }
+
     /// Publishes a `ViewDelta`. Completes with (metadata_offset, [(topic_id, partition, why)]).
     fn publish(&self, ticket: u64, delta: DeltaIn) -> PyResult<()> {
         self.inner.publish(ticket, delta.into_delta()?);

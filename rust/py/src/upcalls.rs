@@ -18,6 +18,15 @@ pub struct Request {
     body: Py<PyBytes>,
 }
 
+/// A produce request opens a transaction on (producer_id, producer_epoch, topic, partition) each; `verified` answers.
+#[pyclass(frozen, get_all, module = "pykafkacore._core")]
+pub struct Verify {
+    ticket: u64,
+    api_version: i16,
+    transactional_id: Py<PyBytes>,
+    partitions: Vec<(i64, i16, String, i32)>,
+}
+
 /// A job is done. `error` is None or says why it failed; `value` depends on the job.
 #[pyclass(frozen, get_all, module = "pykafkacore._core")]
 pub struct Completed {
@@ -44,6 +53,19 @@ pub fn to_python(py: Python<'_>, upcall: Upcall) -> PyResult<Py<PyAny>> {
             listener: request.listener,
             peer_host: request.peer_host.to_string(),
             body: PyBytes::new(py, &request.body).unbind(),
+        }
+        .into_pyobject(py)?
+        .into_any()
+        .unbind(),
+        Upcall::Verify(verify) => Verify {
+            ticket: verify.ticket,
+            api_version: verify.api_version,
+            transactional_id: PyBytes::new(py, &verify.transactional_id).unbind(),
+            partitions: verify
+                .partitions
+                .into_iter()
+                .map(|(id, epoch, topic, index)| (id, epoch, topic.to_string(), index))
+                .collect(),
         }
         .into_pyobject(py)?
         .into_any()

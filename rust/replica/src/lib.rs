@@ -16,4 +16,5 @@ pub mod partition;
 pub mod produce;
 pub mod purgatory;
 pub mod tail;
+pub mod verification;
 pub mod view;

@@ -26,6 +26,7 @@ use wire::produce::CurrentLeader;
 use crate::fetch_session::TopicKey;
 use crate::purgatory::{URGENT, Watch, Watcher};
 use crate::tail::{Tail, TailBudget};
+use crate::verification::Verifications;
 use crate::view::{PartitionKey, Topic};
 
 /// Who leads a partition, as the control plane decided.
@@ -55,6 +56,7 @@ struct Inner {
     writers: Vec<(i64, Watcher)>,
     /// Bytes appended but not yet below the high watermark.
     unannounced_bytes: usize,
+    verifications: Verifications,
 }
 
 pub struct Partition {
@@ -192,6 +194,7 @@ impl Partition {
             readers: Vec::new(),
             writers: Vec::new(),
             unannounced_bytes: 0,
+            verifications: Verifications::default(),
         };
         Partition { topic, index, node_id, budget, gone: AtomicBool::new(false), inner: Mutex::new(inner) }
     }
@@ -310,6 +313,9 @@ impl Partition {
         };
         let view =
             BatchView::parse(&batch).map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
+        if view.is_transactional() {
+            check_transaction(log, &inner.verifications, &view, api_version)?;
+        }
         match log.check_producer(&view) {
             Ok(ProducerCheck::Fresh) => {}
             Ok(ProducerCheck::Duplicate { first_offset, last_offset, timestamp }) => {
@@ -327,8 +333,32 @@ impl Partition {
                 return Err(ProduceFailure { log_start_offset, ..failure });
             }
         }
+        let transactional = view.is_transactional().then(|| view.producer_id());
         let appended = self.write(inner, batch, now_ms)?;
+        if let Some(producer_id) = transactional {
+            inner.verifications.forget(producer_id);
+        }
         Ok(Appended { log_append_time_ms, ..appended })
+    }
+
+    /// The number of the guard, if the coordinator of this batch's transaction is to be asked before it may be appended.
+    pub fn must_verify(&self, batch: &BatchView<'_>) -> Option<u64> {
+        let (id, epoch) = (batch.producer_id(), batch.producer_epoch());
+        let mut inner = self.inner.lock();
+        let log = inner.log.as_ref().filter(|_| batch.is_transactional() && inner.role == Role::Leader)?;
+        if log.has_open_transaction(id, epoch) || inner.verifications.confirmed(id, epoch).is_some() {
+            return None;
+        }
+        // A batch that stands in the log already opens nothing.
+        if matches!(log.check_producer(batch), Ok(ProducerCheck::Duplicate { .. })) {
+            return None;
+        }
+        Some(inner.verifications.begin(id, epoch, batch.base_sequence()))
+    }
+
+    /// The coordinator said that the partition is part of the transaction.
+    pub fn confirm(&self, producer_id: i64, number: u64) {
+        self.inner.lock().verifications.confirm(producer_id, number);
     }
 
     /// Appends what the control plane decided, as leader and with acks=all. Its batch is sound; what is checked is that
@@ -353,6 +383,9 @@ impl Partition {
             .map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
         log.check_decided(&view, decided.transaction_version)
             .map_err(|error| ProduceFailure::new(ErrorCode(error.error_code()), error.to_string()))?;
+        if view.is_control() {
+            inner.verifications.forget(view.producer_id());
+        }
         self.write(inner, decided.batch, now_ms)
     }
 
@@ -577,6 +610,40 @@ impl Partition {
             _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         }
     }
+}
+
+/// Produce versions from which a transactional batch adds its partition to the transaction itself, and from which a client
+/// knows that it may abort and go on (KIP-890).
+const ADDS_PARTITIONS_FROM: i16 = 12;
+const ABORTABLE_FROM: i16 = 11;
+
+/// Whether a transactional batch may be appended: to an open transaction, or as the first of one that was confirmed.
+fn check_transaction(
+    log: &Log,
+    verifications: &Verifications,
+    batch: &BatchView<'_>,
+    api_version: i16,
+) -> Result<(), ProduceFailure> {
+    let (id, epoch, first) = (batch.producer_id(), batch.producer_epoch(), batch.base_sequence());
+    let is_duplicate = matches!(log.check_producer(batch), Ok(ProducerCheck::Duplicate { .. }));
+    if log.has_open_transaction(id, epoch) || is_duplicate {
+        return Ok(());
+    }
+    let Some(lowest_sequence) = verifications.confirmed(id, epoch) else {
+        let error =
+            if api_version >= ABORTABLE_FROM { ErrorCode::TRANSACTION_ABORTABLE } else { ErrorCode::INVALID_TXN_STATE };
+        let message =
+            format!("the transaction of producer_id {id} has no part in this partition; abort it and begin anew");
+        return Err(ProduceFailure::new(error, message));
+    };
+    let lowest_sequence = if api_version >= ADDS_PARTITIONS_FROM { 0 } else { lowest_sequence };
+    if first > lowest_sequence && !log.knows_producer(id) {
+        let message = format!(
+            "base_sequence {first} of producer_id {id} cannot open a transaction: {lowest_sequence} comes first"
+        );
+        return Err(ProduceFailure::new(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, message));
+    }
+    Ok(())
 }
 
 /// What goes with the log when rare work is done on it.

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use record::BatchView;
 use wire::produce::{CurrentLeader, NodeEndpoint, ProducePartition, ProduceRequest, ProduceResult, encode_response};
 use wire::{ErrorCode, Range32, TopicRef};
 
 use crate::partition::{Appended, Partition, ProduceFailure};
 use crate::purgatory::{Wake, Watch, Watcher};
-use crate::view::View;
+use crate::view::{PartitionKey, Topic, View};
 
 /// One produce request's answer in the making.
 pub struct Produced {
@@ -30,9 +31,47 @@ struct Wait {
     wanted_offset: i64,
 }
 
+/// A batch whose transaction's coordinator is to be asked before it may be appended.
+pub struct Unverified {
+    pub partition: Arc<Partition>,
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    number: u64,
+}
+
+impl Unverified {
+    /// The coordinator said that the partition is part of the transaction.
+    pub fn confirm(&self) {
+        self.partition.confirm(self.producer_id, self.number);
+    }
+}
+
+/// The batches of a transactional request that open their transaction on their partitions.
+pub fn unverified(view: &View, request: &ProduceRequest, frame: &[u8]) -> Vec<Unverified> {
+    let one = |wanted: &ProducePartition| {
+        let batch = BatchView::parse(wanted.records?.of(frame)).ok()?;
+        let topic = find_topic(view, wanted.topic, frame)?;
+        let partition = view.partition(topic.id, wanted.index)?;
+        let number = partition.must_verify(&batch)?;
+        let (producer_id, producer_epoch) = (batch.producer_id(), batch.producer_epoch());
+        Some(Unverified { partition: partition.clone(), producer_id, producer_epoch, number })
+    };
+    request.partitions.iter().filter_map(one).collect()
+}
+
+fn find_topic<'a>(view: &'a View, topic: TopicRef, bytes: &[u8]) -> Option<&'a Arc<Topic>> {
+    match topic {
+        TopicRef::Name(name) => view.topic_by_name(name.of(bytes)),
+        TopicRef::Id(id) => view.topic_by_id(&id),
+    }
+}
+
 /// Who asks, as far as Produce cares.
 #[derive(Clone, Copy)]
 pub struct ProduceCaller<'a> {
+    pub is_transactional: bool,
+    /// What the transaction's coordinator refused.
+    pub refused: &'a [(PartitionKey, ErrorCode)],
     pub client_id: Option<&'a [u8]>,
     pub api_version: i16,
     pub correlation_id: i32,
@@ -77,11 +116,11 @@ fn append_one(
     is_admin: bool,
     caller: ProduceCaller<'_>,
 ) -> ProduceResult {
-    let (topic, unknown) = match wanted.topic {
-        TopicRef::Name(name) => (view.topic_by_name(name.of(&produced.names)), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        TopicRef::Id(id) => (view.topic_by_id(&id), ErrorCode::UNKNOWN_TOPIC_ID),
+    let Some(topic) = find_topic(view, wanted.topic, &produced.names) else {
+        let is_named = matches!(wanted.topic, TopicRef::Name(_));
+        let unknown = if is_named { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::UNKNOWN_TOPIC_ID };
+        return ProduceResult::failed(wanted, unknown, None);
     };
-    let Some(topic) = topic else { return ProduceResult::failed(wanted, unknown, None) };
     if topic.is_internal && !is_admin {
         let message = format!("Cannot append to internal topic {}", topic.name);
         return ProduceResult::failed(wanted, ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message));
@@ -94,6 +133,13 @@ fn append_one(
         let message = Some("records are null; a produce request carries exactly one record batch".to_owned());
         return ProduceResult::failed(wanted, ErrorCode::INVALID_RECORD, message);
     };
+    if let Some((_, error)) = caller.refused.iter().find(|(key, _)| *key == partition.key()) {
+        return ProduceResult::failed(wanted, *error, None);
+    }
+    if !caller.is_transactional && BatchView::parse(&batch).is_ok_and(|batch| batch.is_transactional()) {
+        let message = Some("the batch is transactional, but the request has no transactional_id".to_owned());
+        return ProduceResult::failed(wanted, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, message);
+    }
     match partition.append(batch, acks, caller.api_version, caller.now_ms) {
         Ok(appended) => {
             if acks == -1 && appended.last_offset >= appended.high_watermark {

@@ -126,3 +126,60 @@ fn a_marker_of_a_coordinator_that_lost_its_place_is_refused() {
     append(&partition, commit(9, 5, 7), None, 1).unwrap();
     assert_eq!(append(&partition, commit(9, 5, 6), None, 1), Err(ErrorCode(52)));
 }
+
+fn produced(producer_epoch: i16, base_sequence: i32) -> BytesMut {
+    let facts =
+        BatchFacts { producer_id: 9, producer_epoch, base_sequence, is_transactional: true, ..BatchFacts::default() };
+    let mut builder = BatchBuilder::new(facts);
+    builder.push(NewRecord { key: Some(b"key"), timestamp: 1000, ..NewRecord::default() });
+    BytesMut::from(&builder.build().unwrap()[..])
+}
+
+fn must_verify(partition: &Partition, batch: &BytesMut) -> Option<u64> {
+    partition.must_verify(&record::BatchView::parse(batch).unwrap())
+}
+
+fn produce(partition: &Partition, batch: BytesMut, api_version: i16) -> Result<i64, ErrorCode> {
+    partition.append(batch, -1, api_version, 1000).map(|a| a.first_offset).map_err(|failure| failure.error)
+}
+
+#[test]
+fn a_transaction_opens_only_on_a_partition_that_its_coordinator_confirmed() {
+    let partition = partition(1);
+    assert_eq!(produce(&partition, produced(0, 0), 10), Err(ErrorCode::INVALID_TXN_STATE));
+    assert_eq!(produce(&partition, produced(0, 0), 11), Err(ErrorCode::TRANSACTION_ABORTABLE));
+    let number = must_verify(&partition, &produced(0, 0)).unwrap();
+    partition.confirm(9, number);
+    assert_eq!(produce(&partition, produced(0, 0), 12), Ok(0));
+    assert_eq!(must_verify(&partition, &produced(0, 1)), None, "it is open");
+    assert_eq!(produce(&partition, produced(0, 1), 12), Ok(1));
+}
+
+#[test]
+fn a_marker_that_comes_before_the_coordinators_word_makes_it_void() {
+    let partition = partition(1);
+    let number = must_verify(&partition, &produced(0, 0)).unwrap();
+    append(&partition, commit(9, 0, 1), None, 1).unwrap();
+    partition.confirm(9, number);
+    assert_eq!(produce(&partition, produced(0, 0), 11), Err(ErrorCode::TRANSACTION_ABORTABLE));
+}
+
+#[test]
+fn a_transaction_does_not_open_in_the_middle() {
+    let partition = partition(1);
+    let number = must_verify(&partition, &produced(0, 3)).unwrap();
+    partition.confirm(9, number);
+    assert_eq!(produce(&partition, produced(0, 3), 12), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+}
+
+#[test]
+fn a_batch_that_is_there_already_asks_nobody() {
+    let partition = partition(1);
+    let number = must_verify(&partition, &produced(0, 0)).unwrap();
+    partition.confirm(9, number);
+    produce(&partition, produced(0, 0), 12).unwrap();
+    append(&partition, commit(9, 0, 1), None, 1).unwrap();
+    assert_eq!(must_verify(&partition, &produced(0, 0)), None);
+    assert_eq!(produce(&partition, produced(0, 0), 12), Ok(0));
+    assert!(must_verify(&partition, &produced(0, 1)).is_some(), "the next transaction is another");
+}

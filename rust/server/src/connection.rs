@@ -20,8 +20,9 @@ use log::StorageFile;
 use mio::net::TcpStream;
 use replica::fetch::{Answer, Fetching};
 use replica::partition::Records;
-use replica::produce::Produced;
+use replica::produce::{Produced, Unverified};
 use wire::frame::{Frame, FrameError, SIZE_BYTES, next_frame};
+use wire::header::RequestHeader;
 
 use crate::sys;
 use crate::upcall::{Request, Ticket};
@@ -62,6 +63,14 @@ pub enum Pending {
     },
     Fetch(Box<Fetching>),
     Produce(Box<Produced>),
+    Verify(Box<Verifying>),
+}
+
+/// A produce request, whole, that waits for the coordinator of its transaction.
+pub struct Verifying {
+    pub header: RequestHeader,
+    pub frame: BytesMut,
+    pub unverified: Vec<Unverified>,
 }
 
 pub struct Connection {

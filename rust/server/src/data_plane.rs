@@ -117,6 +117,13 @@ impl DataPlane {
         }
     }
 
+    /// The coordinator's word on each partition that an `Upcall::Verify` named.
+    pub fn verified(&self, ticket: Ticket, errors: Vec<i16>) {
+        if let Some(inbox) = self.shared.inboxes.get(reactor_of(ticket)) {
+            inbox.send(Message::Verified { ticket, errors });
+        }
+    }
+
     pub fn publish(&self, ticket: Ticket, delta: ViewDelta) {
         let publisher = self.publisher.clone();
         self.publisher_thread.lock().submit(ticket, move || publisher.lock().publish(delta));

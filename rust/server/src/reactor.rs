@@ -24,17 +24,18 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use replica::fetch::{Begun, FetchCall, Fetching};
 use replica::fetch_session::FetchSessions;
-use replica::produce::{ProduceCaller, produce};
+use replica::produce::{ProduceCaller, Unverified, produce, unverified};
 use replica::purgatory::Wake;
-use replica::view::Published;
+use replica::view::{PartitionKey, Published};
 use slab::Slab;
+use wire::ErrorCode;
 use wire::fetch::FetchRequest;
 use wire::header::{ApiTable, FETCH, PRODUCE, RequestHeader, frame_response};
 use wire::produce::ProduceRequest;
 
 use crate::config::ServerConfig;
-use crate::connection::{Chunk, Closed, Connection, Pending};
-use crate::upcall::{Level, Request, Ticket, UpcallQueue};
+use crate::connection::{Chunk, Closed, Connection, Pending, Verifying};
+use crate::upcall::{Level, Request, Ticket, UpcallQueue, Verify};
 
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 2;
@@ -52,6 +53,11 @@ pub enum Message {
         ticket: Ticket,
         body: Bytes,
         close: bool,
+    },
+    /// The coordinator's word on each partition of a request that waited for it.
+    Verified {
+        ticket: Ticket,
+        errors: Vec<i16>,
     },
     Woken(Ticket),
     /// There is room in the queue of upcalls, or under the limit of queued bytes, again.
@@ -319,6 +325,7 @@ impl Reactor {
                 match message {
                     Message::Accepted { stream, peer, listener } => self.adopt(stream, peer, listener),
                     Message::Respond { ticket, body, close } => self.respond(ticket, body, close),
+                    Message::Verified { ticket, errors } => self.verified(ticket, &errors),
                     Message::Woken(ticket) => self.go_on(ticket, false),
                     Message::RoomAgain => self.work.extend(self.waiting_for_room.drain(..)),
                     Message::Stop => {
@@ -403,6 +410,7 @@ impl Reactor {
         let held = connection.received_bytes()
             + match &connection.pending {
                 Pending::Stalled { request, .. } => request.body.len(),
+                Pending::Verify(verifying) => verifying.frame.len(),
                 _ => 0,
             };
         let before = std::mem::replace(&mut connection.charged_bytes, held);
@@ -504,16 +512,86 @@ impl Reactor {
     }
 
     fn handle_produce(&mut self, key: usize, header: RequestHeader, frame: BytesMut) -> Result<(), Closed> {
-        let RequestHeader { api_key, api_version, correlation_id, .. } = header;
+        let RequestHeader { api_key, api_version, .. } = header;
         if api_version < wire::produce::VERSION_MIN {
             return Err(Closed::Because(format!("unsupported version {api_version} of api key {api_key}")));
         }
         let request = ProduceRequest::decode(&frame, header.body, api_version)?;
+        if let Some(transactional_id) = request.transactional_id {
+            let unverified = unverified(&self.shared.published.load(), &request, &frame);
+            if !unverified.is_empty() {
+                let transactional_id = Bytes::copy_from_slice(transactional_id.of(&frame));
+                self.verify(key, Verifying { header, frame, unverified }, transactional_id);
+                return Ok(());
+            }
+        }
+        self.produce(key, header, frame, request, &[])
+    }
+
+    /// Asks the control plane; `verified` goes on.
+    fn verify(&mut self, key: usize, verifying: Verifying, transactional_id: Bytes) {
+        let ticket = self.new_ticket(key);
+        let partition =
+            |u: &Unverified| (u.producer_id, u.producer_epoch, u.partition.topic.name.clone(), u.partition.index);
+        let verify = Verify {
+            ticket,
+            api_version: verifying.header.api_version,
+            transactional_id,
+            partitions: verifying.unverified.iter().map(partition).collect(),
+        };
+        let connection = &mut self.connections[key];
+        connection.ticket = ticket;
+        connection.pending = Pending::Verify(Box::new(verifying));
+        self.shared.upcalls.push_verify(verify);
+    }
+
+    fn verified(&mut self, ticket: Ticket, errors: &[i16]) {
+        let key = key_of(ticket);
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
+        let verifying = match std::mem::replace(&mut connection.pending, Pending::None) {
+            Pending::Verify(verifying) => *verifying,
+            other => {
+                connection.pending = other;
+                return;
+            }
+        };
+        let mut refused = Vec::new();
+        for (unverified, error) in verifying.unverified.iter().zip(errors) {
+            match ErrorCode(*error) {
+                ErrorCode::NONE => unverified.confirm(),
+                error => refused.push((unverified.partition.key(), error)),
+            }
+        }
+        let Verifying { header, frame, .. } = verifying;
+        let result = ProduceRequest::decode(&frame, header.body, header.api_version)
+            .map_err(Closed::from)
+            .and_then(|request| self.produce(key, header, frame, request, &refused));
+        match result {
+            Ok(()) => self.drive(key),
+            Err(why) => self.close(key, why),
+        }
+    }
+
+    fn produce(
+        &mut self,
+        key: usize,
+        header: RequestHeader,
+        frame: BytesMut,
+        request: ProduceRequest,
+        refused: &[(PartitionKey, ErrorCode)],
+    ) -> Result<(), Closed> {
+        let RequestHeader { api_version, correlation_id, .. } = header;
         let acks = request.acks;
         let timeout_ms = request.timeout_ms.max(0) as u64;
         let client_id = header.client_id.map(|range| range.of(&frame).to_vec());
-        let caller =
-            ProduceCaller { client_id: client_id.as_deref(), api_version, correlation_id, now_ms: wall_clock_ms() };
+        let caller = ProduceCaller {
+            is_transactional: request.transactional_id.is_some(),
+            refused,
+            client_id: client_id.as_deref(),
+            api_version,
+            correlation_id,
+            now_ms: wall_clock_ms(),
+        };
         let mut produced = produce(&self.shared.published.load(), request, frame, caller);
         if acks == 0 {
             // There is no answer to carry an error; closing makes the client look for the leader anew.

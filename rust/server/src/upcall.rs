@@ -31,6 +31,16 @@ pub struct Request {
     pub body: Bytes,
 }
 
+/// A produce request that opens a transaction on some partitions. Answered with an error code for each.
+#[derive(Debug)]
+pub struct Verify {
+    pub ticket: Ticket,
+    pub api_version: i16,
+    pub transactional_id: Bytes,
+    /// producer id, producer epoch, topic, partition
+    pub partitions: Vec<(i64, i16, Arc<str>, i32)>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Debug,
@@ -42,6 +52,8 @@ pub enum Level {
 #[derive(Debug)]
 pub enum Upcall {
     Request(Request),
+    /// Batches wait for the coordinator of their transaction: are their partitions part of it?
+    Verify(Verify),
     /// A job given down earlier is done.
     Completed {
         ticket: Ticket,
@@ -100,6 +112,11 @@ impl UpcallQueue {
                 _ => unreachable!("what was pushed comes back"),
             }
         })
+    }
+
+    /// Bounded by the connections: each has one request under way.
+    pub fn push_verify(&self, verify: Verify) {
+        let _ = self.push_within(Upcall::Verify(verify), usize::MAX);
     }
 
     /// Completions are bounded by the jobs that the control plane itself gave down.
