@@ -1,0 +1,131 @@
+"""An answer as a tree of plain values, with everything blotted out that differs by nature from broker to broker.
+
+By nature: generated ids, ports, the cluster id, clocks, paths, sizes of files, offsets of the metadata log, and the words
+of an error (only whether there are any is compared). Lists whose order comes out of a hash map become dicts by their keys.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pykafkacore.protocol.apis import api
+from pykafkacore.protocol.errors import Code
+from pykafkacore.protocol.headers import encode_response, decode_response
+from pykafkacore.protocol.schema import StructSpec
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
+
+# (API, path): the fields that tell rows apart.
+KEYED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("ApiVersions", "api_keys"): ("api_key",),
+    ("ApiVersions", "supported_features"): ("name",),
+    ("ApiVersions", "finalized_features"): ("name",),
+    ("DescribeConfigs", "results.configs"): ("name",),
+    ("CreateTopics", "topics.configs"): ("name",),
+    ("ListGroups", "groups"): ("group_id",),
+    ("ListConfigResources", "config_resources"): ("resource_type", "resource_name"),
+}
+# (API, path): compared without regard to order.
+UNORDERED: set[tuple[str, str]] = {("Metadata", "topics")}
+# Fields of which only the sign is compared: minus one, nothing, something.
+SIGN_ONLY = {
+    "finalized_features_epoch", "producer_id", "partition_size", "total_bytes", "usable_bytes", "last_timestamp",
+    "log_append_time_ms", "session_id", "last_fetch_timestamp", "last_caught_up_timestamp",
+}  # fmt: skip
+METADATA_LOG = {"high_watermark", "log_end_offset", "leader_epoch"}  # in DescribeQuorum
+# Configs whose values are places of a node.
+PLACES = {
+    "listeners", "advertised.listeners", "log.dirs", "log.dir", "metadata.log.dir", "controller.quorum.bootstrap.servers",
+    "controller.quorum.voters",
+}  # fmt: skip
+
+
+def tree_of(site: Any, name: str, version: int, answer: bytes) -> Any:
+    """The normalised tree. AssertionError where our codec would not write the very same bytes."""
+    row = api(name)
+    version = version if row.serves(version) else 0
+    correlation_id, body = decode_response(row, version, answer)
+    again = encode_response(row, version, correlation_id, body)
+    assert again == answer, f"{name} v{version} of {site.name} re-encodes to\n{again.hex()}, was\n{answer.hex()}\n{body}"
+    return {"correlation_id": correlation_id} | Normaliser(site, name, version).struct(row.response.root, body, "")
+
+
+class Normaliser:
+    def __init__(self, site: Any, api_name: str, version: int) -> None:
+        self.site, self.api_name, self.version = site, api_name, version
+
+    def struct(self, spec: StructSpec, body: Any, path: str) -> dict[str, Any]:
+        told = {}
+        for field in spec.fields:
+            if not field.present(self.version) or field.name == "throttle_time_ms":
+                continue
+            place = f"{path}.{field.name}" if path else field.name
+            value = getattr(body, field.name)
+            if field.struct is not None and value is not None:
+                value = self.structs(field.struct, value, place) if field.is_array else self.struct(field.struct, value, place)
+            elif field.is_array and value is not None:
+                value = [self.value(field.name, each, body) for each in value]
+            else:
+                value = self.value(field.name, value, body)
+            told[field.name] = value
+        return told
+
+    def structs(self, spec: StructSpec, rows: list[Any], place: str) -> Any:
+        trees = [self.struct(spec, each, place) for each in rows]
+        if self.api_name == "ListGroups":
+            trees = [each for each in trees if each["group_id"].startswith("kept-")]
+        keys = KEYED.get((self.api_name, place))
+        if keys is not None:
+            keyed = {" ".join(str(each[key]) for key in keys): each for each in trees}
+            return keyed if len(keyed) == len(trees) else trees
+        return sorted(trees, key=repr) if (self.api_name, place) in UNORDERED else trees
+
+    def value(self, name: str, value: Any, body: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(name, value, body)
+        if isinstance(value, bytes) and len(value) == 16:
+            named = {topic_id: topic for topic, topic_id in self.site.topic_ids.items()}
+            return value.hex() if value in (bytes(16), b"\x11" * 16) else f"id of {named.get(value, 'something new')}"
+        if name.endswith("error_code"):
+            return Code(value).name if value in Code.__members__.values() else value
+        if name == "port" and value > 1023:
+            return "a port"
+        if name in SIGN_ONLY or (self.api_name == "DescribeQuorum" and name in METADATA_LOG):
+            return "some" if value > 0 else value
+        return value
+
+    def text(self, name: str, value: str, body: Any) -> str:
+        if name.endswith("error_message"):
+            return "some words" if value else ""
+        if name == "documentation":
+            return "some words"
+        if name == "log_dir":
+            return "a directory"
+        if value == self.site.cluster_id:
+            return "the cluster id"
+        if name == "value" and getattr(body, "name", "") in PLACES:
+            return "a place"
+        return _UUID.sub("<uuid>", value) if name in ("member_id", "leader", "member") else value
+
+
+def differences(path: str, ours: Any, theirs: Any) -> list[tuple[str, str, str]]:
+    """(field, ours, theirs) of each place where two trees differ; places in lists are not numbered."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        found = []
+        for key in dict.fromkeys([*ours, *theirs]):
+            place = f"{path}.{key}" if path else str(key)
+            if key in ours and key in theirs:
+                found += differences(place, ours[key], theirs[key])
+            else:
+                found.append((place, _told(ours.get(key, "absent")), _told(theirs.get(key, "absent"))))
+        return found
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return [each for one, other in zip(ours, theirs, strict=True) for each in differences(path, one, other)]
+    return [] if ours == theirs and type(ours) is type(theirs) else [(path, _told(ours), _told(theirs))]
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex() or "empty"
+    return "null" if value is None else str(value)

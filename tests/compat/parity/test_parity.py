@@ -1,0 +1,89 @@
+"""Every API that we offer, in every version: the same requests to Apache Kafka and to ours, answered alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from cluster.handlers.dispatch import BROKER_HANDLERS
+from pykafkacore.testing import Broker
+from tests.compat.parity.cases import PREPARATIONS, TOPIC_CONFIGS, TOPICS, cases_of
+from tests.compat.parity.differences import DIFFERENCES
+from tests.compat.parity.normalise import differences, tree_of
+from tests.compat.parity.recorder import Site
+from tests.support import apache
+from tests.support.apache import ApacheKafka
+
+pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
+
+SETTINGS = {
+    "offsets.topic.num.partitions": "2",
+    "transaction.state.log.num.partitions": "2",
+    "share.coordinator.state.topic.num.partitions": "2",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "metadata.log.max.snapshot.interval.ms": "3600000",
+}
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory):
+    theirs = ApacheKafka(tmp_path_factory.mktemp("apache"), **{k.replace(".", "_"): v for k, v in SETTINGS.items()})
+    theirs.format()
+    with Broker(SETTINGS) as ours, theirs:
+        pair = Site("ours", ours.port), Site("Apache Kafka", theirs.port)
+        for site in pair:
+            site.create(TOPICS, TOPIC_CONFIGS)
+            for prepare in PREPARATIONS:
+                prepare(site)
+        yield pair
+
+
+def versions_of(sites: tuple[Site, Site]) -> dict[int, tuple[int, int]]:
+    """What both advertise."""
+    told = [{row.api_key: row for row in site.ask("ApiVersions", 4, {"client_software_name": "parity", "client_software_version": "1"}).api_keys} for site in sites]
+    ours, theirs = told
+    return {
+        key: (max(row.min_version, theirs[key].min_version), min(row.max_version, theirs[key].max_version))
+        for key, row in ours.items()
+        if key in theirs
+    }
+
+
+@pytest.mark.parametrize("api_name", ["Framing", *BROKER_HANDLERS])
+def test_both_answer_alike(api_name: str, sites: tuple[Site, Site]) -> None:
+    from pykafkacore.protocol.apis import api
+
+    versions = (0, 0) if api_name == "Framing" else versions_of(sites)[api(api_name).key]
+    rows = [row for row in DIFFERENCES if row.api == api_name]
+    used: Counter[int] = Counter()
+    unlisted: dict[tuple[str, str, str, str], list[int]] = {}
+    for number, case in enumerate(cases_of(api_name, *versions)):
+        for field, ours, theirs in compare(case, number, sites):
+            at = [i for i, row in enumerate(rows) if row.covers(case.version, case.name, field, ours, theirs)]
+            used.update(at[:1])
+            if not at:
+                unlisted.setdefault((case.name, field, ours, theirs), []).append(case.version)
+    words = [
+        f"{name} (v{min(where)}-{max(where)}, {len(where)} cases): {field}: ours {ours:.300}, theirs {theirs:.300}"
+        for (name, field, ours, theirs), where in unlisted.items()
+    ]
+    gone = [f"no case shows any more: {row}" for i, row in enumerate(rows) if not used[i]]
+    assert not words + gone, "\n" + "\n".join(words + gone)
+
+
+def compare(case, number: int, sites: tuple[Site, Site]) -> list[tuple[str, str, str]]:
+    ours, theirs = (site.run(case, number) for site in sites)
+    found = []
+    for step, one, other in zip(case.steps, ours, theirs, strict=False):
+        trees = [
+            {"answer": told} if isinstance(told, str)
+            else {"answer": "given"} | tree_of(site, step.api_name, step.version, told)
+            for site, told in ((sites[0], one), (sites[1], other))
+        ]
+        if trees[0]["answer"] != trees[1]["answer"]:
+            found.append(("answer", *(str(tree) if tree["answer"] == "given" else tree["answer"] for tree in trees)))
+        else:
+            found += differences("", *trees)
+    return found

@@ -1,0 +1,30 @@
+"""One Apache broker and one Java process for all the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import apache
+from tests.support.apache import ApacheKafka
+from tests.tools.kit import ApacheTools
+
+
+@pytest.fixture(scope="session")
+def theirs() -> Iterator[ApacheTools]:
+    tools = ApacheTools()
+    try:
+        yield tools.wait_until_ready()
+    finally:
+        tools.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(theirs: ApacheTools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    if (reason := apache.missing()) is not None:
+        pytest.skip(reason)
+    kafka = ApacheKafka(tmp_path_factory.mktemp("apache"))
+    kafka.format()
+    with kafka:
+        yield kafka

@@ -1,0 +1,101 @@
+"""Tools as calls: ours as programs of their own, Apache's within one Java process that stays.
+
+Not a test. `same` is what "agrees with Apache's tool" means in this folder.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import apache
+
+HERE = Path(__file__).parent
+PROGRAMS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+def ours(name: str, *args: str, stdin: bytes = b"", timeout_s: float = 60) -> Done:
+    done = subprocess.run(
+        [str(PROGRAMS / name), *args], input=stdin, capture_output=True, timeout=timeout_s, check=False
+    )
+    return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+class ApacheTools:
+    """Apache's tools in one Java process, of one of the two poms: kafka-storage is in that of 4.4."""
+
+    def __init__(self, directory: Path = apache.TOOLS_DIR) -> None:
+        self.process = subprocess.Popen(
+            [
+                "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{apache.log_config()}",
+                "-cp", apache.jars(directory), str(HERE / "ToolServer.java"),
+            ],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None,
+        )  # fmt: skip
+
+    def __call__(self, name: str, *args: str, stdin: bytes = b"") -> Done:
+        parts = [apache.TOOLS[name].encode(), *(each.encode() for each in args), stdin]
+        assert self.process.stdin is not None
+        self.process.stdin.write(struct.pack(">i", len(args)))
+        for part in parts:
+            self.process.stdin.write(struct.pack(">i", len(part)) + part)
+        self.process.stdin.flush()
+        code = self._int()
+        return Done(code, self._text(), self._text())
+
+    def alone(self, name: str, *args: str, stdin: bytes = b"") -> Done:
+        """In a process of its own: mistakes in the options of tools with subcommands end it whatever we do."""
+        command = apache.java(apache.TOOLS[name], *args)
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def wait_until_ready(self) -> ApacheTools:
+        assert self._int() == 0
+        return self
+
+    def _int(self) -> int:
+        assert self.process.stdout is not None
+        found = self.process.stdout.read(4)
+        assert len(found) == 4, "the Java process is gone"
+        return struct.unpack(">i", found)[0]
+
+    def _text(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.read(self._int()).decode("utf-8", "replace")
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+USAGE = re.compile(r"^(Option +Description *$|usage: )", re.MULTILINE)
+TRACE = re.compile(r"^\tat |^Caused by: ", re.MULTILINE)
+OPTIONS = re.compile(r"\[(\[[a-z-]+\](?:, \[[a-z-]+\])+)\]")
+
+
+def told(text: str) -> str:
+    """Standard error without the list of options, whose descriptions are everybody's own; sets have no order."""
+    found = USAGE.search(text)
+    text = text if found is None else text[: found.start()]
+    return OPTIONS.sub(lambda pair: f"[{', '.join(sorted(pair[1].split(', ')))}]", text)
+
+
+def agree(mine: Done, theirs: Done) -> None:
+    """Exit code and standard output to the letter; standard error too, except lists of options and Java stack traces."""
+    assert (mine.code, mine.out) == (theirs.code, theirs.out), f"ours: {mine}\ntheirs: {theirs}"
+    if TRACE.search(theirs.err):
+        assert mine.err.strip() and not TRACE.search(mine.err)
+    else:
+        assert told(mine.err) == told(theirs.err)
