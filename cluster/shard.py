@@ -43,6 +43,8 @@ class Timer:
 class SetTimer:
     timer: Timer
     at_ms: Millis
+    keep_earlier: bool = False
+    """A timer that runs already and is due before goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,8 @@ class ShardRuntime:
         if isinstance(change, CancelTimer):
             self._timers.pop(change.timer, None)
             return
+        if change.keep_earlier and self._timers.get(change.timer, change.at_ms) < change.at_ms:
+            return
         self._timers[change.timer] = change.at_ms
         self._timer_sequence += 1
         heappush(self._timer_heap, (change.at_ms, self._timer_sequence, change.timer))

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pykafkacore.protocol.schemas.groups import CONSUMER_PROTOCOL_SUBSCRIPTION
+from pykafkacore.protocol.schemas.groups import CONSUMER_PROTOCOL_ASSIGNMENT, CONSUMER_PROTOCOL_SUBSCRIPTION
 from pykafkacore.protocol.types import MalformedMessage
 
 if TYPE_CHECKING:
@@ -158,6 +158,19 @@ def parse_subscription(data: bytes) -> Any | None:
         return message.decode_from(data, 2, min(version, message.versions[1]))[0]
     except MalformedMessage:
         return None
+
+
+def parse_assignment(data: bytes) -> dict[str, list[int]]:
+    """Topic -> partitions of the embedded consumer protocol; nothing where it cannot be read."""
+    message = CONSUMER_PROTOCOL_ASSIGNMENT
+    version = int.from_bytes(data[:2], "big", signed=True)
+    if len(data) < 2 or version < 0:
+        return {}
+    try:
+        assignment = message.decode_from(data, 2, min(version, message.versions[1]))[0]
+    except MalformedMessage:
+        return {}
+    return {row.topic: list(row.partitions) for row in assignment.assigned_partitions}
 
 
 def group_from(group_id: str, value: Any) -> ClassicGroup:

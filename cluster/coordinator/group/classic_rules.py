@@ -175,7 +175,7 @@ def _replace_static(
     """A static member came back with nothing but its instance id: it takes the place of what it was."""
     group = turn.group
     was_leader = group.leader_id == known.member_id
-    _fail_waiting(turn, known, Code.FENCED_INSTANCE_ID)
+    fail_waiting(turn, known, Code.FENCED_INSTANCE_ID)
     turn.cancel_timer("session", (group.group_id, known.member_id))
     fresh = replace(_member_from(request, member_id, protocols), assignment=known.assignment)
     members = {(member_id if each == known.member_id else each): m for each, m in turn.group.members.items()}
@@ -436,7 +436,7 @@ def _renew_session(turn: Turn, member: Member) -> None:
 
 def _remove(turn: Turn, member_id: str) -> None:
     member = turn.group.members[member_id]
-    _fail_waiting(turn, member, Code.UNKNOWN_MEMBER_ID)
+    fail_waiting(turn, member, Code.UNKNOWN_MEMBER_ID)
     turn.cancel_timer("session", (turn.group.group_id, member_id))
     turn.become(turn.group.without(member_id))
 
@@ -446,7 +446,7 @@ def _answer_join(turn: Turn, member: Member, answer: Any) -> None:
         turn.answer(member.join.ticket, answer)
 
 
-def _fail_waiting(turn: Turn, member: Member, code: int) -> None:
+def fail_waiting(turn: Turn, member: Member, code: int) -> None:
     if member.join is not None:
         turn.answer(member.join.ticket, refused_join(code, member.member_id, member.join.api_version))
     if member.sync is not None:

@@ -9,11 +9,14 @@ INVARIANT: a partition is held by one member at most, from when it is assigned u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pykafkacore.protocol.schemas import coordinator_records as schemas
+
 if TYPE_CHECKING:
+    from cluster.coordinator.values import Record
     from pykafkacore.policies.assignor import GroupMember
 
 STABLE, UNREVOKED, UNRELEASED = 0, 1, 2
@@ -126,6 +129,14 @@ class ConsumerGroup:
 
     # --- the only mutators ----------------------------------------------------------------------------------------------
 
+    def apply(self, record: Record) -> bool:
+        """Makes one record of a consumer group true. False if it is none."""
+        apply = _APPLY.get(record.key_message)
+        if apply is None:
+            return False
+        apply(self, record)
+        return True
+
     def apply_epoch(self, value: Any | None) -> None:
         self.group_epoch = 0 if value is None else value.epoch
         self.metadata_hash = 0 if value is None else value.metadata_hash
@@ -211,6 +222,19 @@ def _current(value: Any) -> tuple[int, int, int, Assigned, Partitions]:
         assigned[row.topic_id] = dict(zip(row.partitions, epochs, strict=True))
     revoking = {row.topic_id: frozenset(row.partitions) for row in value.partitions_pending_revocation}
     return value.member_epoch, value.previous_member_epoch, value.state, assigned, revoking
+
+
+_APPLY: dict[Any, Callable[[ConsumerGroup, Record], None]] = {
+    schemas.CONSUMER_GROUP_METADATA_KEY: lambda group, r: group.apply_epoch(r.value),
+    schemas.CONSUMER_GROUP_MEMBER_METADATA_KEY: lambda group, r: group.apply_member(r.key.member_id, r.value),
+    schemas.CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: lambda group, r: group.apply_target_epoch(r.value),
+    schemas.CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: lambda group, r: group.apply_target(r.key.member_id, r.value),
+    schemas.CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: lambda group, r: group.apply_current(r.key.member_id, r.value),
+    schemas.CONSUMER_GROUP_REGULAR_EXPRESSION_KEY: lambda group, r: group.apply_regex(r.key.regular_expression, r.value),
+}
+
+
+CONSUMER_KEYS = frozenset(_APPLY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     "consumer session"    (group, member)   a member was not heard of for its session timeout
     "consumer rebalance"  (group, member)   a member did not give back what it was asked for in its rebalance timeout
+    "consumer rejoin"     (group, member)   a member of the classic protocol did not join again in time
 
 A heartbeat goes through four steps, each on what the one before came to: the member, the group's epoch, the target
 assignment of that epoch, and the member's own way to its target.
@@ -38,7 +39,7 @@ from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 
 FULL_REQUEST_UNSET = -1
-MEMBER_ID_LENGTH_MAX = 36
+MEMBER_TIMERS = ("consumer session", "consumer rebalance", "consumer rejoin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ def check_request(request: Request, around: Surroundings) -> None:
 
 def heartbeat(turn: Turn, request: Request, around: Surroundings) -> Any:
     body = request.body
-    if body.member_epoch in (LEAVES, LEAVES_FOR_A_WHILE):
-        return _leave(turn, body, around)
+    if body.member_epoch == LEAVES_FOR_A_WHILE:
+        return _leave_for_a_while(turn, body)
     group: ConsumerGroup = turn.group
     admitted = _admit(turn, request, around)
     known = admitted.member
@@ -95,6 +96,17 @@ def heartbeat(turn: Turn, request: Request, around: Surroundings) -> Any:
     if not admitted.is_fresh and _is_settled(group, known, member, around):
         _renew_session(turn, member, around)
         return _response(member, around, _is_full(body))
+    settled = step(turn, admitted, member, body.topic_partitions, around)
+    tells = _is_full(body) or _places(settled.assigned) != _places(member.assigned)
+    return _response(settled, around, tells)
+
+
+def step(
+    turn: Turn, admitted: Admitted, member: ConsumerMember, owned: list[Any] | None, around: Surroundings
+) -> ConsumerMember:
+    """Takes a member, with what it tells now, as far towards its target as it can go; the member then."""
+    group: ConsumerGroup = turn.group
+    known = admitted.member
     regexes = _resolve_regex(turn, known, member, around)
     if admitted.is_fresh or member != known:
         turn.records.append(records.member_record(group.group_id, member))
@@ -106,12 +118,11 @@ def heartbeat(turn: Turn, request: Request, around: Surroundings) -> Any:
     target_epoch, target = _next_target(turn, members, subscribed, described, group_epoch, admitted, around)
     own_topics = {t for t, topic in described.topics.items() if topic.name in subscribed[member.member_id]}
     own_target = target.get(member.member_id, {})
-    settled = reconciled(group, member, target_epoch, own_target, body.topic_partitions, own_topics, admitted.replaces)
+    settled = reconciled(group, member, target_epoch, own_target, owned, own_topics, admitted.replaces)
     if settled != member or admitted.is_fresh:
         turn.records.append(records.current_record(group.group_id, settled))
     _set_timers(turn, member, settled, around)
-    tells = _is_full(body) or _places(settled.assigned) != _places(member.assigned)
-    return _response(settled, around, tells)
+    return settled
 
 
 def _is_full(body: Any) -> bool:
@@ -159,7 +170,7 @@ def _response(member: ConsumerMember, around: Surroundings, tells_assignment: bo
 
 
 @dataclass(frozen=True, slots=True)
-class _Admitted:
+class Admitted:
     """Who asks: as it is known, new, or a static member back under another id."""
 
     member: ConsumerMember
@@ -172,7 +183,7 @@ class _Admitted:
         return self.is_new or self.replaces is not None
 
 
-def _admit(turn: Turn, request: Request, around: Surroundings) -> _Admitted:
+def _admit(turn: Turn, request: Request, around: Surroundings) -> Admitted:
     body, group = request.body, turn.group
     member_id = body.member_id or request.fresh_id
     if body.instance_id is not None:
@@ -181,14 +192,14 @@ def _admit(turn: Turn, request: Request, around: Surroundings) -> _Admitted:
     if member is None:
         if body.member_epoch != JOINS:
             raise ApiError(Code.UNKNOWN_MEMBER_ID, f"member {member_id} is not in group {body.group_id}")
-        _check_size(group, around)
-        return _Admitted(ConsumerMember(member_id), is_new=True)
+        check_size(group, around)
+        return Admitted(ConsumerMember(member_id), is_new=True)
     if body.member_epoch != JOINS:
         _check_epoch(member, body)
-    return _Admitted(member)
+    return Admitted(member)
 
 
-def _admit_static(turn: Turn, request: Request, member_id: str, around: Surroundings) -> _Admitted:
+def _admit_static(turn: Turn, request: Request, member_id: str, around: Surroundings) -> Admitted:
     body, group = request.body, turn.group
     holder = group.static_member(body.instance_id)
     if body.member_epoch != JOINS:
@@ -197,18 +208,18 @@ def _admit_static(turn: Turn, request: Request, member_id: str, around: Surround
         if holder.member_id != member_id:
             raise ApiError(Code.FENCED_INSTANCE_ID, f"instance {body.instance_id} is another member now")
         _check_epoch(holder, body)
-        return _Admitted(holder)
+        return Admitted(holder)
     if holder is None:
-        _check_size(group, around)
-        return _Admitted(ConsumerMember(member_id, instance_id=body.instance_id), is_new=True)
+        check_size(group, around)
+        return Admitted(ConsumerMember(member_id, instance_id=body.instance_id), is_new=True)
     if holder.member_id == member_id:
-        return _Admitted(holder)
+        return Admitted(holder)
     if holder.member_epoch != LEAVES_FOR_A_WHILE:
         raise ApiError(Code.UNRELEASED_INSTANCE_ID, f"instance {body.instance_id} is held by {holder.member_id}")
-    return _take_over(turn, holder, member_id)
+    return take_over(turn, holder, member_id)
 
 
-def _take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> _Admitted:
+def take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> Admitted:
     """A static member is back under a new id: what was the old one's is its own."""
     group: ConsumerGroup = turn.group
     turn.records.extend(records.member_tombstones(group.group_id, holder.member_id))
@@ -216,10 +227,10 @@ def _take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> _Admitted:
     turn.cancel_timer("consumer session", (group.group_id, holder.member_id))
     turn.cancel_timer("consumer rebalance", (group.group_id, holder.member_id))
     member = replace(holder, member_id=member_id, member_epoch=JOINS, previous_epoch=JOINS, state=STABLE, revoking={})
-    return _Admitted(member, replaces=holder.member_id)
+    return Admitted(member, replaces=holder.member_id)
 
 
-def _check_size(group: ConsumerGroup, around: Surroundings) -> None:
+def check_size(group: ConsumerGroup, around: Surroundings) -> None:
     if len(group.members) >= around.settings.size_max:
         raise ApiError(Code.GROUP_MAX_SIZE_REACHED, f"the group has {len(group.members)} members, its largest size")
 
@@ -303,7 +314,7 @@ def _next_target(
     subscribed: Mapping[str, frozenset[str]],
     described: Described,
     group_epoch: int,
-    admitted: _Admitted,
+    admitted: Admitted,
     around: Surroundings,
 ) -> tuple[int, Mapping[str, Partitions]]:
     """Target epoch and assignment, computed anew if they are behind and it is time."""
@@ -430,27 +441,32 @@ def _set_timers(turn: Turn, before: ConsumerMember, member: ConsumerMember, arou
 # --- leaving --------------------------------------------------------------------------------------------------------------------
 
 
-def _leave(turn: Turn, body: Any, around: Surroundings) -> Any:
-    group: ConsumerGroup = turn.group
-    message = schemas.CONSUMER_GROUP_HEARTBEAT_RESPONSE
+def leaving(group: ConsumerGroup, body: Any) -> str:
+    """The member that wants to leave."""
     member = group.members.get(body.member_id)
     if body.instance_id is not None:
-        holder = group.static_member(body.instance_id)
-        if holder is None:
+        member = group.static_member(body.instance_id)
+        if member is None:
             raise ApiError(Code.UNKNOWN_MEMBER_ID, f"instance {body.instance_id} is not in group {body.group_id}")
-        if holder.member_id != body.member_id:
+        if member.member_id != body.member_id:
             raise ApiError(Code.FENCED_INSTANCE_ID, f"instance {body.instance_id} is another member now")
-        member = holder
     if member is None:
         raise ApiError(Code.UNKNOWN_MEMBER_ID, f"member {body.member_id} is not in group {body.group_id}")
-    if body.member_epoch == LEAVES_FOR_A_WHILE:
-        # It keeps its place until its session ends.
-        away = replace(member, member_epoch=LEAVES_FOR_A_WHILE, previous_epoch=member.member_epoch)
-        turn.records.append(records.current_record(group.group_id, away))
-        turn.cancel_timer("consumer rebalance", (group.group_id, member.member_id))
-    else:
-        remove(turn, [member.member_id], around)
-    return message(member_id=body.member_id, member_epoch=body.member_epoch)
+    return member.member_id
+
+
+def left(body: Any) -> Any:
+    return schemas.CONSUMER_GROUP_HEARTBEAT_RESPONSE(member_id=body.member_id, member_epoch=body.member_epoch)
+
+
+def _leave_for_a_while(turn: Turn, body: Any) -> Any:
+    """A static member keeps its place until its session ends."""
+    group: ConsumerGroup = turn.group
+    member = group.members[leaving(group, body)]
+    away = replace(member, member_epoch=LEAVES_FOR_A_WHILE, previous_epoch=member.member_epoch)
+    turn.records.append(records.current_record(group.group_id, away))
+    turn.cancel_timer("consumer rebalance", (group.group_id, member.member_id))
+    return left(body)
 
 
 def remove(turn: Turn, member_ids: list[str], around: Surroundings) -> None:
@@ -458,8 +474,8 @@ def remove(turn: Turn, member_ids: list[str], around: Surroundings) -> None:
     group: ConsumerGroup = turn.group
     for member_id in member_ids:
         turn.records.extend(records.member_tombstones(group.group_id, member_id))
-        turn.cancel_timer("consumer session", (group.group_id, member_id))
-        turn.cancel_timer("consumer rebalance", (group.group_id, member_id))
+        for kind in MEMBER_TIMERS:
+            turn.cancel_timer(kind, (group.group_id, member_id))
     left = {each: member for each, member in group.members.items() if each not in member_ids}
     for regex in sorted(group.regexes.keys() - {member.regex for member in left.values()}):
         turn.records.append(records.regex_tombstone(group.group_id, regex))

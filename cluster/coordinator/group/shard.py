@@ -1,7 +1,7 @@
 """The group coordinator of one partition of `__consumer_offsets`: routes what comes to the subjects, holds what they decide.
 
     JoinGroup SyncGroup Heartbeat LeaveGroup              classic_rules
-    ConsumerGroupHeartbeat ConsumerGroupDescribe          consumer_rules
+    ConsumerGroupHeartbeat ConsumerGroupDescribe          consumer_rules; both protocols in one group: mixed_rules
     OffsetCommit TxnOffsetCommit OffsetFetch OffsetDelete offset_rules
     DescribeGroups ListGroups DeleteGroups                here
     EndTransaction                                        a marker for offsets committed in a transaction
@@ -16,7 +16,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.coordinator.group import classic_rules, consumer_records, consumer_rules, offset_rules, records
+from cluster.coordinator.group import (
+    classic_rules,
+    consumer_records,
+    consumer_rules,
+    mixed_rules,
+    offset_rules,
+    records,
+)
 from cluster.coordinator.group.classic import (
     CONSUMER_PROTOCOL,
     DEAD,
@@ -25,7 +32,7 @@ from cluster.coordinator.group.classic import (
     ClassicGroup,
     group_from,
 )
-from cluster.coordinator.group.consumer import JOINS, UNREVOKED, AssignmentJob, ConsumerGroup
+from cluster.coordinator.group.consumer import CONSUMER_KEYS, JOINS, LEAVES, UNREVOKED, AssignmentJob, ConsumerGroup
 from cluster.coordinator.group.consumer_rules import Surroundings
 from cluster.coordinator.group.offsets import Offsets, committed_from
 from cluster.coordinator.group.settings import ConsumerSettings, GroupSettings
@@ -142,6 +149,8 @@ class GroupShard:
                     timers.append(SetTimer(Timer("session", key), now + member.session_timeout_ms))
                     continue
                 session_ms = self.consumer_settings(group.group_id).session_timeout_ms
+                if member.classic is not None:
+                    session_ms = member.classic.session_timeout_ms
                 timers.append(SetTimer(Timer("consumer session", key), now + session_ms))
                 if member.state == UNREVOKED:
                     at_ms = now + max(0, member.rebalance_timeout_ms)
@@ -158,8 +167,8 @@ class GroupShard:
             return Outcome()
         turn = Turn(group, now)
         if isinstance(group, ConsumerGroup):
-            if timer.kind in ("consumer session", "consumer rebalance") and timer.key[1] in group.members:
-                consumer_rules.remove(turn, [timer.key[1]], self._around(group_id))
+            if timer.kind in consumer_rules.MEMBER_TIMERS and timer.key[1] in group.members:
+                self._remove(turn, [timer.key[1]])
             return turn.outcome()
         if timer.kind == "session":
             classic_rules.session_is_over(turn, timer.key[1], self.settings)
@@ -203,17 +212,16 @@ class GroupShard:
                 del self.groups[group_id]
 
     def _apply_consumer(self, record: Record) -> None:
-        apply = _CONSUMER_RECORDS.get(record.key_message)
-        if apply is None:
+        group_id = getattr(record.key, "group_id", None)
+        if group_id is None or record.key_message not in CONSUMER_KEYS:
             return
-        group_id = record.key.group_id
         group = self.groups.get(group_id)
         if not isinstance(group, ConsumerGroup):
             if record.value is None:
                 return
             # KAFKA: offsets that stand before it in the log have made a simple group of it: it is taken over.
             group = self.groups[group_id] = ConsumerGroup(group_id)
-        apply(group, record)
+        group.apply(record)
         if record.key_message is schemas_of_records.CONSUMER_GROUP_METADATA_KEY and record.value is None:
             del self.groups[group_id]
             self._tidy(group_id)
@@ -230,6 +238,13 @@ class GroupShard:
         group = self.groups.get(body.group_id)
         if isinstance(group, ConsumerGroup):
             turn = Turn(group, now)
+            if body.member_epoch == LEAVES:
+                gone = consumer_rules.leaving(group, body)
+                self._remove(turn, [gone])
+                return turn.outcome(consumer_rules.left(body))
+        elif body.member_epoch == JOINS and group is not None and mixed_rules.can_upgrade(group, around) and group.members:
+            turn = Turn(group, now)
+            turn.group = mixed_rules.upgraded(turn, group, self.topics)
         elif body.member_epoch != JOINS or (group is not None and group.state != EMPTY):
             raise ApiError(Code.GROUP_ID_NOT_FOUND, f"there is no consumer group {body.group_id}")
         else:
@@ -238,6 +253,16 @@ class GroupShard:
                 turn.records.append(records.group_tombstone(body.group_id))
         response = consumer_rules.heartbeat(turn, request, around)
         return turn.outcome(response)
+
+    def _remove(self, turn: Turn, member_ids: list[str]) -> None:
+        """Members of a consumer group are gone; if only classic ones are left, so may be the group's kind."""
+        group: ConsumerGroup = turn.group
+        around = self._around(group.group_id)
+        left = {each: member for each, member in group.members.items() if each not in member_ids}
+        if any(group.members[each].classic is None for each in member_ids) and mixed_rules.must_downgrade(left, around):
+            mixed_rules.downgrade(turn, set(member_ids), around, self.settings)
+        else:
+            consumer_rules.remove(turn, member_ids, around)
 
     def _assignment_computed(self, request: AssignmentComputed, now: Millis) -> Outcome:
         """The response is None, or says why the assignment was not taken."""
@@ -282,8 +307,8 @@ class GroupShard:
         tombstones: list[Record] = []
         if isinstance(group, ConsumerGroup):
             if group.members:
-                code = Code.INCONSISTENT_GROUP_PROTOCOL
-                return Outcome(response=classic_rules.refused_join(code, body.member_id, version))
+                turn = Turn(group, now)
+                return turn.outcome(mixed_rules.join(turn, request, self._around(body.group_id)))
             tombstones = consumer_records.group_tombstones(group)
             group = ClassicGroup(body.group_id, state_since_ms=now)
         turn = Turn(group, now)
@@ -292,18 +317,22 @@ class GroupShard:
 
     def _sync(self, request: Request, now: Millis) -> Outcome:
         group = self.groups.get(request.body.group_id)
-        if not request.body.group_id or not isinstance(group, ClassicGroup):
+        if not request.body.group_id or group is None:
             code = Code.UNKNOWN_MEMBER_ID if request.body.group_id else Code.INVALID_GROUP_ID
             return Outcome(response=classic_rules.refused_sync(code))
         turn = Turn(group, now)
+        if isinstance(group, ConsumerGroup):
+            return turn.outcome(mixed_rules.sync(turn, request, self._around(group.group_id)))
         return turn.outcome(classic_rules.sync(turn, request))
 
     def _heartbeat(self, request: Request, now: Millis) -> Outcome:
         group = self.groups.get(request.body.group_id)
-        if not request.body.group_id or not isinstance(group, ClassicGroup):
+        if not request.body.group_id or group is None:
             code = Code.UNKNOWN_MEMBER_ID if request.body.group_id else Code.INVALID_GROUP_ID
             return Outcome(response=schemas.HEARTBEAT_RESPONSE(error_code=code))
         turn = Turn(group, now)
+        if isinstance(group, ConsumerGroup):
+            return turn.outcome(mixed_rules.heartbeat(turn, request))
         return turn.outcome(classic_rules.heartbeat(turn, request))
 
     def _leave(self, request: Request, now: Millis) -> Outcome:
@@ -313,17 +342,22 @@ class GroupShard:
         members = body.members if request.api_version >= 3 else [identity(member_id=body.member_id)]
         if not body.group_id:
             return Outcome(response=message(error_code=Code.INVALID_GROUP_ID))
-        turn = Turn(group if isinstance(group, ClassicGroup) else ClassicGroup(body.group_id), now)
-        response = message()
+        turn = Turn(group if group is not None else ClassicGroup(body.group_id), now)
+        response, gone = message(), []
         for each in members:
             error: int = Code.UNKNOWN_MEMBER_ID
-            if isinstance(group, ClassicGroup):
+            if isinstance(group, ConsumerGroup):
+                member_id, error = mixed_rules.leave(turn, each.member_id, each.group_instance_id)
+                gone.extend([member_id] if member_id is not None and member_id not in gone else [])
+            elif group is not None:
                 error = classic_rules.leave(turn, each.member_id, each.group_instance_id, self.settings)
             response.members.append(
                 message.MemberResponse(
                     member_id=each.member_id, group_instance_id=each.group_instance_id, error_code=error
                 )
             )
+        if gone:
+            self._remove(turn, gone)
         if request.api_version < 3:
             response = message(error_code=response.members[0].error_code)
         return turn.outcome(response)
@@ -518,21 +552,6 @@ def described_consumer(group: ConsumerGroup, topics: GroupTopics, default_assign
         ],
     )
 
-
-_CONSUMER_RECORDS: dict[Any, Callable[[ConsumerGroup, Record], None]] = {
-    schemas_of_records.CONSUMER_GROUP_METADATA_KEY: lambda group, r: group.apply_epoch(r.value),
-    schemas_of_records.CONSUMER_GROUP_MEMBER_METADATA_KEY: lambda group, r: group.apply_member(r.key.member_id, r.value),
-    schemas_of_records.CONSUMER_GROUP_TARGET_ASSIGNMENT_METADATA_KEY: lambda group, r: group.apply_target_epoch(r.value),
-    schemas_of_records.CONSUMER_GROUP_TARGET_ASSIGNMENT_MEMBER_KEY: lambda group, r: group.apply_target(
-        r.key.member_id, r.value
-    ),
-    schemas_of_records.CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_KEY: lambda group, r: group.apply_current(
-        r.key.member_id, r.value
-    ),
-    schemas_of_records.CONSUMER_GROUP_REGULAR_EXPRESSION_KEY: lambda group, r: group.apply_regex(
-        r.key.regular_expression, r.value
-    ),
-}
 
 _HANDLERS: dict[str, Callable[[GroupShard, Request, Millis], Outcome]] = {
     "ConsumerGroupHeartbeat": GroupShard._consumer_heartbeat,

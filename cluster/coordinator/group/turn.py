@@ -42,6 +42,11 @@ class Turn:
         timer = Timer(kind, key)
         self._timers[timer] = SetTimer(timer, at_ms)
 
+    def set_timer_once(self, kind: str, key: Any, at_ms: Millis) -> None:
+        """Unless it runs already: the runtime keeps the earlier of the two."""
+        timer = Timer(kind, key)
+        self._timers[timer] = SetTimer(timer, at_ms, keep_earlier=True)
+
     def cancel_timer(self, kind: str, key: Any) -> None:
         timer = Timer(kind, key)
         self._timers[timer] = CancelTimer(timer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from cluster.handlers.dispatch import BROKER_HANDLERS
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import encode_response, decode_response
@@ -16,6 +17,7 @@ from pykafkacore.protocol.schema import StructSpec
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 
+OFFERED = {api(name).key for name in BROKER_HANDLERS}
 # (API, path): the fields that tell rows apart.
 KEYED: dict[tuple[str, str], tuple[str, ...]] = {
     ("ApiVersions", "api_keys"): ("api_key",),
@@ -74,7 +76,11 @@ class Normaliser:
     def structs(self, spec: StructSpec, rows: list[Any], place: str) -> Any:
         trees = [self.struct(spec, each, place) for each in rows]
         if self.api_name == "ListGroups":
+            # Groups of other cases come and go with their members' sessions.
             trees = [each for each in trees if each["group_id"].startswith("kept-")]
+        if place == "api_keys":
+            # What is not offered is not part of the comparison: every offered version is.
+            trees = [each for each in trees if each["api_key"] in OFFERED]
         keys = KEYED.get((self.api_name, place))
         if keys is not None:
             keyed = {" ".join(str(each[key]) for key in keys): each for each in trees}

@@ -92,10 +92,14 @@ class Site:
         self.wait_for(topics)
 
     def wait_for(self, topics: dict[str, int]) -> None:
-        wanted = {"topics": [{"name": name} for name in topics], "allow_auto_topic_creation": False}
+        # Apache Kafka tells clients of a partition before it serves it: only its own answer counts.
+        rows = [
+            {"name": name, "partitions": [{"partition_index": index, "timestamp": -1} for index in range(count)]}
+            for name, count in topics.items()
+        ]
         while True:
-            told = self.ask("Metadata", 12, wanted).topics
-            if all(not t.error_code and t.partitions and not any(p.error_code for p in t.partitions) for t in told):
+            told = self.ask("ListOffsets", 5, {"replica_id": -1, "topics": rows}).topics
+            if not any(partition.error_code for topic in told for partition in topic.partitions):
                 break
             time.sleep(0.01)
         self.learn()

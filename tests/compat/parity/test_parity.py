@@ -58,17 +58,17 @@ def test_both_answer_alike(api_name: str, sites: tuple[Site, Site]) -> None:
     versions = (0, 0) if api_name == "Framing" else versions_of(sites)[api(api_name).key]
     rows = [row for row in DIFFERENCES if row.api == api_name]
     used: Counter[int] = Counter()
-    unlisted: dict[tuple[str, str, str, str], list[int]] = {}
+    unlisted: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     for number, case in enumerate(cases_of(api_name, *versions)):
         for field, ours, theirs in compare(case, number, sites):
             at = [i for i, row in enumerate(rows) if row.covers(case.version, case.name, field, ours, theirs)]
             used.update(at[:1])
             if not at:
-                unlisted.setdefault((case.name, field, ours, theirs), []).append(case.version)
-    words = [
-        f"{name} (v{min(where)}-{max(where)}, {len(where)} cases): {field}: ours {ours:.300}, theirs {theirs:.300}"
-        for (name, field, ours, theirs), where in unlisted.items()
-    ]
+                unlisted.setdefault((field, ours, theirs), {}).setdefault(case.name, []).append(case.version)
+    words = []
+    for (field, ours, theirs), names in unlisted.items():
+        words.append(f"{field}: ours {ours:.300}, theirs {theirs:.300}")
+        words += [f"    {name} (v{min(where)}-{max(where)}, {len(where)})" for name, where in names.items()]
     gone = [f"no case shows any more: {row}" for i, row in enumerate(rows) if not used[i]]
     assert not words + gone, "\n" + "\n".join(words + gone)
 
