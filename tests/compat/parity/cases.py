@@ -8,6 +8,7 @@ Both brokers get all cases in the same order, so state may build up; still a cas
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,8 +19,15 @@ from tests.compat.parity.hostile import CLIENT_ID, UNKNOWN_ID, body_of, framed, 
 from tests.compat.parity.recorder import Case, Site, Step
 
 Tree = dict[str, Any]
-TOPICS = {"one": 2, "records": 2, "produce": 3, "compacted": 1, "stamped": 1, "shrunk": 2, "groups": 2, "grown": 1, "doomed": 1}
-TOPIC_CONFIGS = {"compacted": {"cleanup.policy": "compact"}, "stamped": {"message.timestamp.type": "LogAppendTime"}}
+TOPICS = {"one": 2, "records": 2, "produce": 3, "compacted": 1, "stamped": 1, "shrunk": 2, "groups": 2, "grown": 1, "doomed": 1, "doomed-too": 1}
+FOR_EVER = {"retention.ms": "-1"}  # the records of the tests have a fixed clock, which is long past one day
+TOPIC_CONFIGS = {
+    "records": FOR_EVER,
+    "shrunk": FOR_EVER,
+    "produce": FOR_EVER,
+    "compacted": {"cleanup.policy": "compact"},
+    "stamped": {"message.timestamp.type": "LogAppendTime"},
+}
 TOPIC, BROKER = 2, 4
 
 
@@ -241,8 +249,8 @@ def metadata(version: int) -> dict[str, Tree]:
 def auto_creation(version: int) -> Iterator[Case]:
     tree = {"topics": [{"name": f"made-by-asking-{version}"}], "allow_auto_topic_creation": True}
     bad = {"topics": [{"name": "made by asking"}], "allow_auto_topic_creation": True}
-    yield Case("makes the topic", version, (Step("Metadata", version, tree),))
-    yield Case("makes an invalid topic", version, (Step("Metadata", version, bad),))
+    yield Case("auto-creation", version, (Step("Metadata", version, tree),))
+    yield Case("auto-creation of an invalid topic", version, (Step("Metadata", version, bad),))
 
 
 def describe_topic_partitions(version: int) -> dict[str, Tree]:
@@ -356,9 +364,10 @@ def delete_topics(version: int) -> dict[str, Tree]:
     if version >= 6:
         found["by unknown id"] = one(ids=(UNKNOWN_ID,))
         found["by id"] = one(ids=(topic_id("gone-by-id"),))
-        found["by name and id"] = {"topics": [{"name": "one", "topic_id": topic_id("one")}], "timeout_ms": 10_000}
+        both = {"name": "doomed-too", "topic_id": topic_id("doomed-too")}
+        found["by name and id"] = {"topics": [both], "timeout_ms": 10_000}
         found["by id twice"] = one(ids=(UNKNOWN_ID, UNKNOWN_ID))
-        found["by name and the same id"] = one("one", ids=(topic_id("one"),))
+        found["by name and the same id"] = one("doomed-too", ids=(topic_id("doomed-too"),))
     return found
 
 
@@ -478,7 +487,6 @@ def incremental_alter_configs(version: int) -> dict[str, Tree]:
     for operation in (0, 1, 2, 3):
         found |= {f"{key}={value} by {operation}": one(TOPIC, "one", (key, value, operation)) for key, value in CONFIGS}
     found |= _of_resources(one)
-    found["operation 4"] = one(TOPIC, "one", ("retention.ms", "5", 4))
     found["key twice"] = one(TOPIC, "one", ("retention.ms", "5"), ("retention.ms", "6"))
     found["set and deleted"] = one(TOPIC, "one", ("retention.ms", "5"), ("retention.ms", None, 1))
     found["logger"] = one(8, "1", ("org.apache.kafka", "INFO"))
@@ -586,8 +594,8 @@ UNANSWERED = [
 
 def cases_of(api_name: str, oldest: int, latest: int) -> Iterator[Case]:
     """All cases of one API at the versions that both offer."""
-    if api_name == "Framing":
-        yield from framing()
+    if api_name in ("Framing", "Last"):
+        yield from framing() if api_name == "Framing" else last()
         return
     for version in range(oldest, latest + 1):
         if not api(api_name).serves(version):
@@ -662,6 +670,14 @@ def framing() -> Iterator[Case]:
     yield Case("one after another", 0, (Step("ApiVersions", 0, {}), Step("Metadata", 1, {"topics": []})))
 
 
+def last() -> Iterator[Case]:
+    """What makes the controller of Apache Kafka 4.4 give up its office, so that for a while nothing can be changed."""
+    for told, operation in (("operation 4", 4), ("operation -1", -1)):
+        config = {"name": "retention.ms", "config_operation": operation, "value": "5"}
+        resource = {"resource_type": TOPIC, "resource_name": "one", "configs": [config]}
+        yield Case(told, 1, (Step("IncrementalAlterConfigs", 1, {"resources": [resource], "validate_only": True}),))
+
+
 # --- what stands before the first case ------------------------------------------------------------------------------------
 
 
@@ -675,9 +691,14 @@ def some_records(site: Site) -> None:
         assert answer.responses[0].partition_responses[0].error_code == 0, answer
 
 
+def producer_ids(site: Site) -> None:
+    while site.ask("InitProducerId", 4, {"transactional_id": None, "transaction_timeout_ms": 60_000}).error_code:
+        time.sleep(0.01)
+
+
 def doomed_topics(site: Site) -> None:
     site.create({"gone-by-id": 1}, {})
 
 
-PREPARATIONS: tuple[Callable[[Site], None], ...] = (some_records, groups.coordinators, groups.kept_groups, doomed_topics)
+PREPARATIONS: tuple[Callable[[Site], None], ...] = (some_records, groups.coordinators, groups.kept_groups, producer_ids, doomed_topics)
 __all__ = ["CLIENT_ID", "PREPARATIONS", "TOPICS", "TOPIC_CONFIGS", "cases_of"]

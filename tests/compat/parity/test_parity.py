@@ -10,7 +10,7 @@ from cluster.handlers.dispatch import BROKER_HANDLERS
 from pykafkacore.testing import Broker
 from tests.compat.parity.cases import PREPARATIONS, TOPIC_CONFIGS, TOPICS, cases_of
 from tests.compat.parity.differences import DIFFERENCES
-from tests.compat.parity.normalise import differences, tree_of
+from tests.compat.parity.normalise import codes_of, differences, tree_of
 from tests.compat.parity.recorder import Site
 from tests.support import apache
 from tests.support.apache import ApacheKafka
@@ -51,11 +51,11 @@ def versions_of(sites: tuple[Site, Site]) -> dict[int, tuple[int, int]]:
     }
 
 
-@pytest.mark.parametrize("api_name", ["Framing", *BROKER_HANDLERS])
+@pytest.mark.parametrize("api_name", ["Framing", *BROKER_HANDLERS, "Last"])
 def test_both_answer_alike(api_name: str, sites: tuple[Site, Site]) -> None:
     from pykafkacore.protocol.apis import api
 
-    versions = (0, 0) if api_name == "Framing" else versions_of(sites)[api(api_name).key]
+    versions = (0, 0) if api_name in ("Framing", "Last") else versions_of(sites)[api(api_name).key]
     rows = [row for row in DIFFERENCES if row.api == api_name]
     used: Counter[int] = Counter()
     unlisted: dict[tuple[str, str, str], dict[str, list[int]]] = {}
@@ -83,7 +83,7 @@ def compare(case, number: int, sites: tuple[Site, Site]) -> list[tuple[str, str,
             for site, told in ((sites[0], one), (sites[1], other))
         ]
         if trees[0]["answer"] != trees[1]["answer"]:
-            found.append(("answer", *(str(tree) if tree["answer"] == "given" else tree["answer"] for tree in trees)))
+            found.append(("answer", *(codes_of(tree) if tree["answer"] == "given" else tree["answer"] for tree in trees)))
         else:
             found += differences("", *trees)
     return found
