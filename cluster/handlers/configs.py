@@ -5,10 +5,13 @@ Every key is told with its default and its source: clients and tools rely on tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from cluster.config.settings import Described, describe_group, describe_topic
+from cluster.config.definitions import client_metrics_definitions
+from cluster.config.settings import Described, Source, describe_group, describe_topic
 from cluster.handlers.context import Call, Context
+from cluster.handlers.forwarded import to_controller
 from cluster.handlers.names import invalid_topic_name
 from cluster.metadata.records import (
     RESOURCE_BROKER,
@@ -36,7 +39,8 @@ def describe_configs(ctx: Context, call: Call) -> Any:
         except ApiError as error:
             told.error_code, told.error_message = error.code, error.message
             continue
-        keys = None if resource.configuration_keys is None else set(resource.configuration_keys)
+        # KAFKA: no keys at all are all of them too.
+        keys = set(resource.configuration_keys) if resource.configuration_keys else None
         told.configs = [
             _row(message, each, request) for each in described if keys is None or each.name in keys
         ]
@@ -79,13 +83,45 @@ def _describe(ctx: Context, resource: Any, with_synonyms: bool) -> list[Describe
         if not name:
             raise ApiError(Code.INVALID_REQUEST, "Group name must not be empty")
         return describe_group(ctx.settings, image.configs_of(kind, name), with_synonyms=with_synonyms)
+    if kind == RESOURCE_CLIENT_METRICS:
+        if not name:
+            raise ApiError(Code.INVALID_REQUEST, "a client metrics subscription has a name")
+        return _describe_client_metrics(image.configs_of(kind, name))
     raise ApiError(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
+
+
+def _describe_client_metrics(configs: Mapping[str, str]) -> list[Described]:
+    """KAFKA: no synonyms, whoever asks."""
+    return [
+        Described(
+            name=definition.name,
+            value=configs.get(definition.name, definition.default),
+            source=Source.CLIENT_METRICS if definition.name in configs else Source.DEFAULT,
+            is_read_only=False,
+            is_sensitive=definition.is_sensitive,
+            type_number=definition.type_number,
+            documentation=definition.documentation,
+            synonyms=(),
+        )
+        for definition in client_metrics_definitions().values()
+    ]
+
+
+async def alter_configs(ctx: Context, call: Call) -> Any:
+    """Both ways to change configs. The controller decides; what differs is one word on a broker's own listener."""
+    response = await to_controller(ctx, call)
+    for told in response.responses:
+        # KAFKA: a broker takes an unknown broker id for a wrong request, a controller says that it is not registered.
+        if told.error_code == Code.BROKER_ID_NOT_REGISTERED:
+            told.error_code = Code.INVALID_REQUEST
+    return response
 
 
 def list_config_resources(ctx: Context, call: Call) -> Any:
     request, message, image = call.request, schemas.LIST_CONFIG_RESOURCES_RESPONSE, ctx.image
     # KAFKA: version 0 is the old ListClientMetricsResources; an empty list asks for everything.
     asked = [RESOURCE_CLIENT_METRICS] if call.api_version == 0 else (list(request.resource_types) or list(LISTABLE))
+    asked = list(dict.fromkeys(asked))
     unknown = [kind for kind in asked if kind not in LISTABLE]
     if unknown:
         raise ApiError(Code.UNSUPPORTED_VERSION, f"resource type {unknown[0]} cannot be listed")

@@ -37,12 +37,14 @@ async def find_coordinator(ctx: Context, call: Call) -> Any:
     if call.api_version < 4:
         error, text, node = await _find(ctx, call, request.key, request.key_type)
         node_id, host, port = node
+        # KAFKA: success is spelt out here, and an empty text from version 4 on.
+        text = text if error else "NONE"
         return message(error_code=error, error_message=text, node_id=node_id, host=host, port=port)
     response = message()
     for key in request.coordinator_keys:
         error, text, (node_id, host, port) = await _find(ctx, call, key, request.key_type)
         response.coordinators.append(
-            message.Coordinator(key=key, node_id=node_id, host=host, port=port, error_code=error, error_message=text)
+            message.Coordinator(key=key, node_id=node_id, host=host, port=port, error_code=error, error_message=text or "")
         )
     return response
 
@@ -74,6 +76,12 @@ async def init_producer_id(ctx: Context, call: Call) -> Any:
     request, message = call.request, transaction_schemas.INIT_PRODUCER_ID_RESPONSE
     if request.transactional_id == "":
         raise ApiError(Code.INVALID_REQUEST, "transactional_id is empty")
+    if call.api_version >= 3 and not _may_belong_together(request.producer_id, request.producer_epoch):
+        raise ApiError(Code.INVALID_REQUEST, "producer_id and producer_epoch come together, or neither does")
     if request.transactional_id is not None:
         raise ApiError(Code.UNSUPPORTED_VERSION, "this broker does not offer transactions yet")
     return message(producer_id=await ctx.producer_id(), producer_epoch=0)
+
+
+def _may_belong_together(producer_id: int, producer_epoch: int) -> bool:
+    return (producer_id == producer_epoch == -1) or (producer_id >= 0 and producer_epoch >= 0)

@@ -30,7 +30,7 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "JoinGroup": groups.of_group,
     "Heartbeat": groups.of_group,
     "LeaveGroup": groups.of_group,
-    "SyncGroup": groups.of_group,
+    "SyncGroup": groups.sync_group,
     "DescribeGroups": groups.describe_groups,
     "ListGroups": groups.list_groups,
     "ApiVersions": core.api_versions,
@@ -40,13 +40,13 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "InitProducerId": coordination.init_producer_id,
     "OffsetForLeaderEpoch": offsets.offset_for_leader_epoch,
     "DescribeConfigs": configs.describe_configs,
-    "AlterConfigs": forwarded.to_controller,
+    "AlterConfigs": configs.alter_configs,
     "DescribeLogDirs": offsets.describe_log_dirs,
     "CreatePartitions": forwarded.to_controller,
-    "IncrementalAlterConfigs": forwarded.to_controller,
+    "IncrementalAlterConfigs": configs.alter_configs,
     "DescribeQuorum": forwarded.describe_quorum,
     "DeleteGroups": groups.delete_groups,
-    "OffsetDelete": groups.of_group,
+    "OffsetDelete": groups.offset_delete,
     "UpdateFeatures": forwarded.to_controller,
     "DescribeCluster": core.describe_cluster,
     "DescribeProducers": offsets.describe_producers,
@@ -96,6 +96,8 @@ def error_response(call: Call, error: ApiError) -> Any | None:
         response.error_code = error.code
         if call.api.name == "JoinGroup" and call.api_version < 7:
             response.protocol_name = ""
+        if call.api.name == "InitProducerId":
+            response.producer_epoch = -1
         if hasattr(response, "error_message"):
             response.error_message = error.message or None
         return response

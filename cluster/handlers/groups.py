@@ -44,6 +44,19 @@ def of_group(ctx: Context, call: Call) -> Awaitable[Any]:
     return _ask(ctx, call, call.request.group_id, call.request)
 
 
+def sync_group(ctx: Context, call: Call) -> Awaitable[Any]:
+    """KAFKA: from version 5 on the protocol must be told, which comes before all else."""
+    if call.api_version >= 5 and (call.request.protocol_type is None or call.request.protocol_name is None):
+        raise ApiError(Code.INCONSISTENT_GROUP_PROTOCOL, "SyncGroup names no protocol type or no protocol")
+    return of_group(ctx, call)
+
+
+def offset_delete(ctx: Context, call: Call) -> Awaitable[Any]:
+    if not call.request.group_id:
+        raise ApiError(Code.INVALID_GROUP_ID, "the group has no name")
+    return of_group(ctx, call)
+
+
 # --- offsets --------------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from cluster.handlers.internal_topics import creation_of, is_internal
 from cluster.handlers.names import invalid_topic_name
 from cluster.metadata.image import MetadataImage, PartitionImage, TopicImage
 from pykafkacore.protocol.apis import api as api_named
-from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.schemas import core as schemas
 from pykafkacore.protocol.schemas import topics as topic_schemas
 from pykafkacore.protocol.types import ZERO_UUID
@@ -54,12 +54,20 @@ def answer(ctx: Context, call: Call) -> Any:
             for t in wanted
         ]
         return message(topics=topics)
+    if not everything and version >= 12 and any(t.name is None and t.topic_id == ZERO_UUID for t in wanted):
+        # KAFKA: 4.4 says UNKNOWN_SERVER_ERROR here; the request itself is at fault.
+        topics = [
+            message.MetadataResponseTopic(error_code=Code.INVALID_REQUEST, name=t.name or "", topic_id=t.topic_id)
+            for t in wanted
+        ]
+        return message(topics=topics, error_code=Code.INVALID_REQUEST if version >= 13 else Code.NONE)
     image = ctx.image
     operations = TOPIC_OPERATIONS if version >= 8 and request.include_topic_authorized_operations else NOT_ASKED
     if everything:
         topics = [_topic(message, image, topic, call, operations) for topic in image.topics.values()]
     else:
-        topics = [_named(message, image, each, call, operations) for each in wanted]
+        once = {(each.topic_id, each.name): each for each in wanted}.values()
+        topics = [_named(message, image, each, call, operations) for each in once]
     brokers = [
         message.MetadataResponseBroker(node_id=node_id, host=host, port=port, rack=rack)
         for node_id, host, port, rack in live_brokers(image, call.listener)
@@ -93,14 +101,12 @@ async def create_topics(ctx: Context, call: Call, names: list[str]) -> dict[str,
 
 def _named(message: Any, image: MetadataImage, wanted: Any, call: Call, operations: int) -> Any:
     topic, name = None, wanted.name
-    if name is not None:
+    if wanted.topic_id != ZERO_UUID:
+        # KAFKA: an id counts, whatever name stands beside it.
+        topic, error, name = image.topics.get(wanted.topic_id), Code.UNKNOWN_TOPIC_ID, None
+    else:
         topic = image.topic_named(name)
         error = Code.UNKNOWN_TOPIC_OR_PARTITION if invalid_topic_name(name) is None else Code.INVALID_TOPIC_EXCEPTION
-    elif wanted.topic_id == ZERO_UUID:
-        # KAFKA: 4.4 says UNKNOWN_SERVER_ERROR; the request itself is at fault.
-        error = Code.INVALID_REQUEST
-    else:
-        topic, error = image.topics.get(wanted.topic_id), Code.UNKNOWN_TOPIC_ID
     if topic is None:
         return message.MetadataResponseTopic(
             error_code=error, name=name, topic_id=wanted.topic_id, is_internal=bool(name) and is_internal(name)
@@ -151,32 +157,42 @@ def describe_topic_partitions(ctx: Context, call: Call) -> Any:
     """Partitions of topics in pages: topics by name, from the cursor on, at most so many partitions."""
     request, image = call.request, ctx.image
     message = topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE
-    configured = ctx.settings["max.request.partition.size.limit"]
-    limit = min(request.response_partition_limit, configured)
-    if limit <= 0:
-        raise ApiError(Code.INVALID_REQUEST, f"response_partition_limit is {limit}, but must be positive")
-    names = sorted({t.name for t in request.topics}) or sorted(image.topic_ids)
+    # KAFKA: a limit of 0 or less is taken for 1.
+    limit = max(1, min(request.response_partition_limit, ctx.settings["max.request.partition.size.limit"]))
     cursor = request.cursor
-    if cursor is not None:
-        if cursor.partition_index < 0:
-            raise ApiError(Code.INVALID_REQUEST, f"the cursor's partition is {cursor.partition_index}")
-        names = [name for name in names if name >= cursor.topic_name]
+    names = sorted({t.name for t in request.topics}) or [
+        name for name in sorted(image.topic_ids) if cursor is None or name >= cursor.topic_name
+    ]
     response = message()
-    for name in names:
-        first = cursor.partition_index if cursor is not None and name == cursor.topic_name else 0
-        topic = image.topic_named(name)
-        if topic is None:
-            # KAFKA: 4.4 answers UNKNOWN_SERVER_ERROR to an invalid name; INVALID_TOPIC_EXCEPTION says what is wrong.
-            invalid = invalid_topic_name(name) is not None
-            error = Code.INVALID_TOPIC_EXCEPTION if invalid else Code.UNKNOWN_TOPIC_OR_PARTITION
-            response.topics.append(
-                message.DescribeTopicPartitionsResponseTopic(error_code=error, name=name, is_internal=is_internal(name))
+    if cursor is not None and request.topics and (cursor.partition_index < 0 or cursor.topic_name not in names):
+        # There is no place for an error of the whole request.
+        response.topics = [
+            message.DescribeTopicPartitionsResponseTopic(
+                error_code=Code.INVALID_REQUEST, name=name, is_internal=is_internal(name)
             )
-            continue
+            for name in names
+        ]
+        return response
+    for name in names:
+        first = 0
+        if cursor is not None:
+            if name < cursor.topic_name:
+                continue
+            first = cursor.partition_index if name == cursor.topic_name else 0
+        if limit == 0:
+            response.next_cursor = message.Cursor(topic_name=name, partition_index=0)
+            return response
+        topic = image.topic_named(name)
         told = message.DescribeTopicPartitionsResponseTopic(
-            name=name, topic_id=topic.topic_id, is_internal=is_internal(name), topic_authorized_operations=TOPIC_OPERATIONS
+            name=name, is_internal=is_internal(name), topic_authorized_operations=TOPIC_OPERATIONS
         )
         response.topics.append(told)
+        if topic is None:
+            # KAFKA: 4.4 answers UNKNOWN_SERVER_ERROR for every topic when one has no name.
+            invalid = invalid_topic_name(name) is not None
+            told.error_code = Code.INVALID_TOPIC_EXCEPTION if invalid else Code.UNKNOWN_TOPIC_OR_PARTITION
+            continue
+        told.topic_id = topic.topic_id
         for index in sorted(i for i in topic.partitions if i >= first):
             if limit == 0:
                 response.next_cursor = message.Cursor(topic_name=name, partition_index=index)

@@ -11,12 +11,14 @@ from typing import Any
 from cluster.config.settings import topic_settings
 from cluster.handlers.context import Call, Context
 from cluster.handlers.internal_topics import is_internal
+from cluster.handlers.names import invalid_topic_name
 from cluster.metadata.records import RESOURCE_TOPIC
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.schemas import brokers as broker_schemas
 from pykafkacore.protocol.schemas import produce_fetch, topics, transactions
 
 READ_COMMITTED = 1
+EARLIEST_PENDING_UPLOAD = -6
 
 # Special timestamps, with the first version that knows each.
 _SPECIAL_TIMESTAMPS = {-1: 0, -2: 0, -3: 7, -4: 8, -5: 9, -6: 11}
@@ -28,36 +30,54 @@ def _topic_id(ctx: Context, name: str, index: int) -> bytes | None:
     return topic.topic_id if topic is not None and index in topic.partitions else None
 
 
+def _merged(topics: list[Any]) -> dict[str, dict[int, list[Any]]]:
+    """The partitions of each topic, once each, with all that the request says of it.
+
+    KAFKA: topics that stand twice are one in the answer, and a topic without partitions is not answered.
+    """
+    found: dict[str, dict[int, list[Any]]] = {}
+    for topic in topics:
+        for partition in topic.partitions:
+            found.setdefault(topic.name, {}).setdefault(partition.partition_index, []).append(partition)
+    return found
+
+
 async def list_offsets(ctx: Context, call: Call) -> Any:
     request, message = call.request, produce_fetch.LIST_OFFSETS_RESPONSE
-    asked = [(t.name, p.partition_index) for t in request.topics for p in t.partitions]
-    repeated = {each for each in asked if asked.count(each) > 1} if len(asked) != len(set(asked)) else set()
     response = message()
     wanted, places = [], []
-    for topic in request.topics:
-        told = message.ListOffsetsTopicResponse(name=topic.name)
+    for name, partitions in _merged(request.topics).items():
+        told = message.ListOffsetsTopicResponse(name=name)
         response.topics.append(told)
-        for partition in topic.partitions:
-            index, timestamp = partition.partition_index, partition.timestamp
+        for index, asked in partitions.items():
             place = message.ListOffsetsPartitionResponse(partition_index=index)
             told.partitions.append(place)
-            topic_id = _topic_id(ctx, topic.name, index)
-            if (topic.name, index) in repeated:
-                place.error_code = Code.INVALID_REQUEST
-            elif timestamp < 0 and call.api_version < _SPECIAL_TIMESTAMPS.get(timestamp, 32767):
-                place.error_code = Code.UNSUPPORTED_VERSION
-            elif topic_id is None:
-                place.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
-            else:
+            topic_id = _topic_id(ctx, name, index)
+            place.error_code = _unanswerable(call, asked) or (Code.UNKNOWN_TOPIC_OR_PARTITION if topic_id is None else 0)
+            timestamp, leader_epoch = asked[0].timestamp, asked[0].current_leader_epoch
+            # KAFKA: without tiered storage nothing waits for an upload: no error, and no offset.
+            if topic_id is not None and not place.error_code and timestamp != EARLIEST_PENDING_UPLOAD:
                 committed_only = request.isolation_level == READ_COMMITTED
-                from_replica = request.replica_id >= 0
-                wanted.append((topic_id, index, timestamp, committed_only, from_replica, partition.current_leader_epoch))
+                wanted.append((topic_id, index, timestamp, committed_only, request.replica_id >= 0, leader_epoch))
                 places.append(place)
     found = await ctx.plane.list_offsets(wanted) if wanted else []
     for place, (error, timestamp, offset, leader_epoch) in zip(places, found, strict=True):
         place.error_code, place.timestamp, place.offset = error, timestamp, offset
         place.leader_epoch = leader_epoch if call.api_version >= 4 else -1
     return response
+
+
+def _unanswerable(call: Call, asked: list[Any]) -> int:
+    """What is wrong with a question about one partition, before anybody looks at the partition."""
+    timestamp = asked[0].timestamp
+    if len(asked) > 1:
+        return Code.INVALID_REQUEST
+    if timestamp < 0 and call.api_version < _SPECIAL_TIMESTAMPS.get(timestamp, 32767):
+        return Code.UNSUPPORTED_VERSION
+    if call.api_version >= 2 and call.request.isolation_level not in (0, READ_COMMITTED):
+        # KAFKA: 4.4 answers UNKNOWN_SERVER_ERROR.
+        return Code.INVALID_REQUEST
+    return Code.FENCED_LEADER_EPOCH if asked[0].current_leader_epoch < -1 else Code.NONE
 
 
 async def offset_for_leader_epoch(ctx: Context, call: Call) -> Any:
@@ -74,6 +94,9 @@ async def offset_for_leader_epoch(ctx: Context, call: Call) -> Any:
             if topic_id is None:
                 place.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
                 continue
+            if partition.current_leader_epoch < -1:
+                place.error_code = Code.FENCED_LEADER_EPOCH
+                continue
             wanted.append((topic_id, partition.partition, partition.current_leader_epoch, partition.leader_epoch))
             places.append(place)
     found = await ctx.plane.epoch_ends(wanted) if wanted else []
@@ -86,20 +109,20 @@ async def delete_records(ctx: Context, call: Call) -> Any:
     request, message = call.request, topics.DELETE_RECORDS_RESPONSE
     response = message()
     wanted, places = [], []
-    for topic in request.topics:
-        told = message.DeleteRecordsTopicResult(name=topic.name)
+    for name, partitions in _merged(request.topics).items():
+        told = message.DeleteRecordsTopicResult(name=name)
         response.topics.append(told)
-        refused = _may_not_delete(ctx, topic.name)
-        for partition in topic.partitions:
-            place = message.DeleteRecordsPartitionResult(partition_index=partition.partition_index, low_watermark=-1)
+        refused = _may_not_delete(ctx, name)
+        for index, asked in partitions.items():
+            place = message.DeleteRecordsPartitionResult(partition_index=index, low_watermark=-1)
             told.partitions.append(place)
-            topic_id = _topic_id(ctx, topic.name, partition.partition_index)
+            topic_id = _topic_id(ctx, name, index)
             if topic_id is None:
                 place.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
             elif refused:
                 place.error_code = refused
             else:
-                wanted.append(((topic_id, partition.partition_index), partition.offset))
+                wanted.append(((topic_id, index), asked[-1].offset))
                 places.append(place)
     found = await ctx.plane.delete_records(wanted) if wanted else []
     for place, (error, low_watermark) in zip(places, found, strict=True):
@@ -121,12 +144,16 @@ async def describe_producers(ctx: Context, call: Call) -> Any:
     for topic in request.topics:
         told = message.TopicResponse(name=topic.name)
         response.topics.append(told)
+        invalid = invalid_topic_name(topic.name)
         for index in topic.partition_indexes:
             place = message.PartitionResponse(partition_index=index)
             told.partitions.append(place)
             topic_id = _topic_id(ctx, topic.name, index)
-            if topic_id is None:
+            if invalid is not None:
+                place.error_code, place.error_message = Code.INVALID_TOPIC_EXCEPTION, invalid
+            elif topic_id is None:
                 place.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+                place.error_message = f"topic {topic.name} has no partition {index}"
             else:
                 wanted.append((topic_id, index))
                 places.append(place)

@@ -1,8 +1,8 @@
 """Changing configs: IncrementalAlterConfigs and AlterConfigs (full replace). Pure: plans Config records.
 
 INVARIANT: only what is valid as a whole is written, and only what changes.
-INVARIANT: every resource of a request is answered once; one given twice is refused.
-KAFKA: an invalid broker config is INVALID_REQUEST, of all others INVALID_CONFIG.
+INVARIANT: every resource of a request is answered, as often as it is named; one given twice is refused.
+KAFKA: an invalid config of brokers or client metrics is INVALID_REQUEST, of all others INVALID_CONFIG.
 KAFKA: with ELR a change of min.insync.replicas clears the ELR of the topics it holds for; no broker has its own.
 Sources: KIP-133, KIP-339, KIP-966; PROTOCOL A.10, E.6.
 """
@@ -31,6 +31,7 @@ from cluster.metadata import records as r
 from cluster.metadata.image import MIN_IN_SYNC_REPLICAS
 from cluster.metadata.records import MetadataRecord, record
 from cluster.metadata.snapshot import config_record
+from cluster.metadata.topics import check_topic_name
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
@@ -63,8 +64,6 @@ def _alter_all(state: ControllerState, request: ControllerRequest, message: Any,
     results = []
     for position, resource in enumerate(body.resources):
         key = keys[position]
-        if key in keys[:position]:
-            continue
         code, error_message = Code.NONE, None
         try:
             if keys.count(key) > 1:
@@ -84,6 +83,10 @@ def _alter_all(state: ControllerState, request: ControllerRequest, message: Any,
 def check_resource(state: ControllerState, resource_type: int, name: str) -> None:
     if resource_type not in RESOURCE_NAMES:
         raise ApiError(Code.INVALID_REQUEST, f"resource type {resource_type} has no configs that a controller keeps")
+    if resource_type == r.RESOURCE_TOPIC and not name:
+        raise ApiError(Code.INVALID_REQUEST, "topics have no default resource: name a topic")
+    if resource_type == r.RESOURCE_TOPIC:
+        check_topic_name(name)
     if resource_type == r.RESOURCE_TOPIC and name not in state.image.topic_ids:
         raise ApiError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name!r}")
     if resource_type == r.RESOURCE_BROKER and name:
@@ -104,6 +107,8 @@ def _replaced(state: ControllerState, key: tuple[int, str], entries: Any) -> dic
     for entry in entries:
         if entry.value is None:
             raise ApiError(Code.INVALID_REQUEST, f"config {entry.name} has no value: leave it out for the default")
+        if entry.name in configs:
+            raise ApiError(Code.INVALID_REQUEST, f"config {entry.name} is given more than once")
         configs[entry.name] = entry.value
     return configs
 
@@ -195,7 +200,8 @@ def _validate(state: ControllerState, resource_type: int, name: str, configs: di
         else:
             validate_dynamic_broker(configs, per_broker=bool(name))
     except ConfigError as error:
-        code = Code.INVALID_REQUEST if resource_type == r.RESOURCE_BROKER else Code.INVALID_CONFIG
+        is_request = resource_type in (r.RESOURCE_BROKER, r.RESOURCE_CLIENT_METRICS)
+        code = Code.INVALID_REQUEST if is_request else Code.INVALID_CONFIG
         raise ApiError(code, error.message) from None
 
 

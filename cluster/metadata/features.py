@@ -68,14 +68,16 @@ UNSAFE_DOWNGRADE = 3
 def update_features(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:
     """UpdateFeatures: all or nothing. v0-1 answer per feature, v2 only at the top."""
     body, message = request.body, api("UpdateFeatures").response
+    # KAFKA: of a feature that is named twice the last entry counts.
+    updates = {update.feature: update for update in body.feature_updates}
     try:
-        records = [each for update in body.feature_updates for each in _update(state, request, update)]
+        records = [each for update in updates.values() for each in _update(state, request, update)]
     except ApiError as error:
         return Outcome(response=message(error_code=int(error.code), error_message=error.message))
     results = []
     if request.api_version <= 1:
         results = [
-            message.UpdatableFeatureResult(feature=update.feature, error_code=0, error_message=None)
+            message.UpdatableFeatureResult(feature=update.feature, error_code=0, error_message="NONE")
             for update in body.feature_updates
         ]
     return Outcome(
@@ -88,12 +90,10 @@ def _update(state: ControllerState, request: ControllerRequest, update: Any) -> 
     upgrade_type = update.upgrade_type
     if request.api_version == 0:
         upgrade_type = SAFE_DOWNGRADE if update.allow_downgrade else UPGRADE
-    if sum(1 for each in request.body.feature_updates if each.feature == name) > 1:
-        raise ApiError(Code.INVALID_REQUEST, f"feature {name} is given more than once")
     if name not in SUPPORTED:
         raise _refuse(f"there is no feature {name}")
     if upgrade_type not in (UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE):
-        raise ApiError(Code.INVALID_REQUEST, f"upgrade type {upgrade_type} is none of 1, 2, 3")
+        raise _refuse(f"feature {name}: upgrade type {upgrade_type} is none of 1, 2, 3")
     current = image.features.get(name, METADATA_VERSION_MIN if name == METADATA_VERSION else 0)
     low, high = SUPPORTED[name]
     if name == KRAFT_VERSION:

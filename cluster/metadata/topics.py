@@ -71,7 +71,7 @@ def create_topics(state: ControllerState, request: ControllerRequest, now: int) 
         except ApiError as error:
             results.append(
                 message.CreatableTopicResult(
-                    name=topic.name, error_code=int(error.code), error_message=error.message, configs=None
+                    name=topic.name, error_code=int(error.code), error_message=error.message
                 )
             )
     return Outcome(() if body.validate_only else records, message(topics=results))
@@ -280,8 +280,10 @@ def delete_topics(state: ControllerState, request: ControllerRequest, now: int) 
             continue
         answered.add((name, topic_id))
         try:
+            if wanted.count((name, topic_id)) > 1:
+                raise ApiError(Code.INVALID_REQUEST, "the topic is given more than once")
             topic = _topic_to_delete(state, request, name, topic_id)
-            if wanted.count((name, topic_id)) > 1 or topic.topic_id in deleted:
+            if topic.topic_id in deleted:
                 raise ApiError(Code.INVALID_REQUEST, "the topic is given more than once")
             deleted.add(topic.topic_id)
             records.append(record(r.REMOVE_TOPIC, topic_id=topic.topic_id))

@@ -40,8 +40,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = CommandParser(PROGRAM, "Tells about a cluster, and takes brokers off its books.")
-    commands = parser.add_commands()
+    # KAFKA: help ends this tool with exit code 1.
+    parser = CommandParser(PROGRAM, "Tells about a cluster, and takes brokers off its books.", help_code=1)
+    commands = parser.add_commands("cluster-id", "unregister", "list-endpoints")
     found = {
         "cluster-id": commands.add_parser("cluster-id", about="Tells the id of a cluster."),
         "unregister": commands.add_parser("unregister", about="Takes a broker that is gone for good off the books."),

@@ -8,11 +8,10 @@ INVARIANT: a tool never shows a traceback for something a user did or a cluster 
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, HelpFormatter
+from argparse import Action, ArgumentParser, HelpFormatter, Namespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from pykafkacore.client import Client
@@ -31,28 +30,61 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(1)
 
 
+class _Once(Action):
+    """Stores a value, and remembers the first option that was given twice."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
+        given = namespace.__dict__.setdefault("given_options", set())
+        if self.dest in given and not hasattr(namespace, "repeated_option"):
+            namespace.repeated_option = self.option_strings[-1].lstrip("-")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(ArgumentParser):
     """argparse with the manners of Apache's tools: exit code 1, `Missing required argument "[topic]"` and the like."""
+
+    may_repeat = False
 
     def __init__(self, program: str, about: str, **more: Any) -> None:
         def formatter(prog: str) -> HelpFormatter:
             return HelpFormatter(prog, max_help_position=40, width=100)
 
-        super().__init__(prog=program, description=about, formatter_class=formatter, add_help=False, **more)
+        super().__init__(
+            prog=program, description=about, formatter_class=formatter, add_help=False, allow_abbrev=False, **more
+        )
+        self.on_bad_value: Callable[[str, str], None] = lambda option, message: None
+        """Called with option and message before the program ends for a value: a tool may say it elsewhere."""
+        if not self.may_repeat:
+            self.register("action", None, _Once)
+            self.register("action", "store", _Once)
 
     def parse(self, arguments: Sequence[str] | None) -> Namespace:
-        """The options, or exit 1. Options that are not known are named one by one."""
-        options, extra = self.parse_known_args(arguments)
+        """The options, or exit 1. KAFKA: `-topic` is `--topic`; what is neither option nor value is passed over."""
+        known = self._option_string_actions
+        tokens = [
+            f"-{each}" if each.startswith("-") and f"-{each.partition('=')[0]}" in known else each
+            for each in (sys.argv[1:] if arguments is None else arguments)
+        ]
+        options, extra = self.parse_known_args(tokens)
         for one in extra:
-            name = one.lstrip("-").partition("=")[0]
             if one.startswith("-") and len(one) > 1:
+                name = one.lstrip("-").partition("=")[0]
                 fail(f"{name} is not a recognized option")
-            self.error(f"unexpected argument: {one}")
+        repeated = getattr(options, "repeated_option", None)
+        if repeated is not None and not getattr(options, "help", False):
+            self._bad_value(repeated, f"Found multiple arguments for option {repeated}, but you asked for only one")
         return options
 
+    def _bad_value(self, option: str, message: str) -> NoReturn:
+        self.on_bad_value(option, message)
+        fail(message)
+
     def error(self, message: str) -> NoReturn:
-        text = _translated(message)
-        if text != message:
+        option, text = _translated(message)
+        if text.startswith("Cannot parse"):
+            self._bad_value(option, text)
+        if option:
             fail(text)
         self.usage_error(text)
 
@@ -77,39 +109,55 @@ class Parser(ArgumentParser):
 class CommandParser(Parser):
     """For tools with subcommands. They complain with a short usage and `kafka-x: error: ...`."""
 
-    def __init__(self, program: str, about: str, tool: str | None = None, **more: Any) -> None:
+    may_repeat = True
+
+    def __init__(self, program: str, about: str, tool: str | None = None, help_code: int = 0, **more: Any) -> None:
         super().__init__(program, about, **more)
         self.tool = tool or program
+        self.help_code = help_code
         self.add_argument("-h", "--help", action="help", help="print this help")
 
-    def add_commands(self) -> Any:
+    def add_commands(self, *names: str) -> Any:
         def make(prog: str, about: str, **more: Any) -> CommandParser:
-            return CommandParser(prog, about, self.tool, **more)
+            return CommandParser(prog, about, self.tool, self.help_code, **more)
 
-        return self.add_subparsers(dest="command", required=True, parser_class=make, metavar="command")
+        return self.add_subparsers(dest="command", required=True, parser_class=make, metavar=f"{{{','.join(names)}}}")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Here, as the command itself is to complain about what it does not know."""
+        options, extra = super().parse_known_args(args, namespace)
+        if extra:
+            self.error(f"unrecognized arguments: '{extra[0]}'")
+        return options, extra
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        # Help is all that argparse itself ends the program for: `error` is ours.
+        raise SystemExit(status or self.help_code)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         missing = message.removeprefix("the following arguments are required: ")
         if missing != message:
             first = missing.split(", ")[0]
-            message = "too few arguments" if first == "command" else f"argument {first} is required"
-        elif ": invalid choice" in message:
+            message = "too few arguments" if first.startswith(("command", "{")) else f"argument {first} is required"
+        elif message.startswith("argument ") and ": invalid choice" in message:
             message = message.partition(": ")[2]
+        elif ": invalid int value: " in message:
+            head, _, value = message.partition(": invalid int value: ")
+            message = f'{head}: could not convert {value} to Integer (For input string: "{value[1:-1]}")'
         print(f"{self.tool}: error: {message}", file=sys.stderr)
         raise SystemExit(1)
 
 
-def _translated(message: str) -> str:
-    """argparse's complaint in the words of Apache's tools."""
+def _translated(message: str) -> tuple[str, str]:
+    """The option that argparse complains about, if it is about one, and its complaint in the words of Apache's tools."""
     head, colon, rest = message.partition(": ")
-    if head.startswith("argument ") and colon:
-        option = head.removeprefix("argument ").split("/")[0].lstrip("-")
-        if rest.startswith("expected"):
-            return f"Option {option} requires an argument"
-        value = rest.rpartition(": ")[2]
-        return f"Cannot parse argument {value} of option {option}"
-    return message
+    if not head.startswith("argument ") or not colon:
+        return "", message
+    option = head.removeprefix("argument ").split("/")[0].lstrip("-")
+    if rest.startswith("expected"):
+        return option, f"Option {option} requires an argument"
+    return option, f"Cannot parse argument {rest.rpartition(': ')[2]} of option {option}"
 
 
 def add_common(parser: Parser, *, version: bool = True, controller: bool = False) -> None:
@@ -126,11 +174,10 @@ def add_common(parser: Parser, *, version: bool = True, controller: bool = False
 
 
 def handle_help(parser: Parser, options: Namespace, about: str) -> None:
-    """--help and --version end here, with exit code 0."""
+    """--help and --version end here."""
     if getattr(options, "help", False):
-        # KAFKA: help goes to stderr.
-        parser.print_help(sys.stderr)
-        raise SystemExit(0)
+        # KAFKA: help goes to standard error, and the exit code is 1.
+        parser.usage_error(about)
     if getattr(options, "version", False):
         from pykafkacore import __version__
 
@@ -212,21 +259,30 @@ def parse_bootstrap(text: str, option: str = "bootstrap-server") -> list[tuple[s
     return found
 
 
+def say_on_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
 def run_with_client(
     options: Namespace,
     work: Callable[[Client], Awaitable[int | None]],
-    properties: dict[str, str] | None = None,
-    on_error: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
+    on_error: Callable[[str], None] = say_on_stderr,
+    on_bad_settings: Callable[[str], None] = say_on_stderr,
 ) -> int:
     """Run `work` with a client of the cluster that the options name; the exit code."""
     try:
-        settings = client_properties(options.command_config) if properties is None else properties
+        settings = client_properties(options.command_config)
         is_controller = options.bootstrap_server is None and options.bootstrap_controller is not None
         option = "bootstrap-controller" if is_controller else "bootstrap-server"
         address = options.bootstrap_controller if is_controller else options.bootstrap_server
         if address is None:
             raise ToolError("--bootstrap-server must be specified")
-        return run_client(parse_bootstrap(address, option), settings, work, option)
+        bootstrap = parse_bootstrap(address, option)
+    except ToolError as error:
+        on_bad_settings(str(error))
+        return 1
+    try:
+        return run_client(bootstrap, settings, work, option)
     except ToolError as error:
         on_error(str(error))
         return 1
@@ -316,10 +372,13 @@ def finish(main: Callable[[], int]) -> NoReturn:
     raise SystemExit(code)
 
 
-def java_hash_order(names: Iterable[str]) -> list[str]:
-    """Names in the order of a Java HashMap. KAFKA: some tools print maps in it, and scripts compare their lines."""
+def java_hash_order(names: Iterable[str], is_sized: bool = False) -> list[str]:
+    """Names in the order of a Java HashMap, `is_sized` one made for their number. KAFKA: some tools print maps in it,
+    and scripts compare their lines."""
     unique = list(dict.fromkeys(names))
-    capacity = 16
+    capacity = 1 if is_sized else 16
+    while is_sized and capacity < len(unique):
+        capacity *= 2
     while len(unique) > capacity * 3 // 4:
         capacity *= 2
     return sorted(unique, key=lambda name: _spread_hash(name) & (capacity - 1))
@@ -331,7 +390,6 @@ def _spread_hash(text: str) -> int:
     for position in range(0, len(units), 2):
         value = (31 * value + (units[position] << 8 | units[position + 1])) & 0xFFFFFFFF
     return value ^ value >> 16
-
 
 
 

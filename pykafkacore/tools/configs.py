@@ -21,6 +21,7 @@ from pykafkacore.tools.common import (
     fail,
     finish,
     handle_help,
+    java_hash_order,
     read_properties,
     run_with_client,
 )
@@ -75,7 +76,7 @@ def run(arguments: list[str]) -> int:
     def complain(message: str) -> None:
         print(f"Error while executing config command with args '{' '.join(arguments)}'\n{message}", file=sys.stderr)
 
-    return run_with_client(options, work, on_error=complain)
+    return run_with_client(options, work, complain, complain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,7 @@ async def _describe(client: Client, options: Namespace) -> None:
     entity: Entity = options.entity
     known = await _known_names(client, entity, options)
     if entity.name is None:
-        names = sorted(known)
+        names = java_hash_order(sorted(known))
         if entity.type == "brokers":
             names = [*sorted(known, key=int), ""]
     elif entity.is_default or entity.type == "broker-loggers" or entity.name in known:

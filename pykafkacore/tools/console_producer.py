@@ -61,7 +61,6 @@ def run(arguments: list[str]) -> int:
             {**(_file(reader_file)), **parse_pairs(options.reader_property or [], "reader-property")}
         )
         settings = _producer_settings(options, properties)
-        bootstrap = parse_bootstrap(options.bootstrap_server)
         if options.max_block_ms is not None:
             properties.setdefault("default.api.timeout.ms", str(options.max_block_ms))
         properties.setdefault("client.id", "console-producer")
@@ -69,7 +68,7 @@ def run(arguments: list[str]) -> int:
         async def work(client: Client) -> int:
             return await _produce(client, options.topic, reader, settings)
 
-        return run_client(bootstrap, properties, work)
+        return run_client(options.bootstrap, properties, work)
     except ToolError as error:
         print(error, file=sys.stderr)
         return 1
@@ -107,6 +106,10 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.require(options, "topic")
     if options.bootstrap_server is None:
         parser.usage_error("Error while validating the bootstrap address\n")
+    try:
+        options.bootstrap = parse_bootstrap(options.bootstrap_server)
+    except ToolError:
+        parser.usage_error("Please provide valid host:port like host1:9091,host2:9092\n")
     moved_option(parser, options, "reader-property", "property", "Warning:")
     moved_option(parser, options, "command-property", "producer-property", "Warning:")
     moved_option(parser, options, "command-config", "producer.config", "Warning:")

@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> Namespace:
     parser = CommandParser(PROGRAM, "Prepares the log directories of a node and tells about them.")
-    commands = parser.add_commands()
+    commands = parser.add_commands(*_COMMANDS)
     info = commands.add_parser("info", about="Tells what the log directories of this node hold.")
     info.add_argument("--config", "-c", required=True, help="server.properties of the node")
     form = commands.add_parser("format", about="Makes the log directories of this node ready for a cluster.")

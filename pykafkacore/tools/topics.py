@@ -67,10 +67,18 @@ def run(arguments: list[str]) -> int:
     async def work(client: Client) -> None:
         await _WORK[options.action](client, options)
 
-    def complain(message: str) -> None:
-        print(f"Error while executing topic command : {message}")
+    return run_with_client(options, work, on_error=_complain)
 
-    return run_with_client(options, work, on_error=complain)
+
+def _complain(message: str) -> None:
+    print(f"Error while executing topic command : {message}")
+
+
+def _complain_of_value(option: str, message: str) -> None:
+    """KAFKA: all but these values are read while the command runs already."""
+    if option not in ("bootstrap-server", "command-config"):
+        _complain(message)
+        raise SystemExit(1)
 
 
 def _parser() -> Parser:
@@ -101,10 +109,11 @@ def _parser() -> Parser:
 def parse(arguments: Sequence[str]) -> Namespace:
     """The options, checked against one another; ends the program on any mistake."""
     parser = _parser()
+    parser.on_bad_value = _complain_of_value
     if not arguments:
         parser.usage_error(ABOUT)
     options = parser.parse(arguments)
-    handle_help(parser, options, ABOUT)
+    handle_help(parser, options, f"This tool helps to {ABOUT[0].lower()}{ABOUT[1:]}")
     actions = [action for action in ACTIONS if getattr(options, action)]
     if len(actions) != 1:
         parser.usage_error(
@@ -134,7 +143,7 @@ def _check_required(parser: Parser, options: Namespace, action: str) -> None:
     if action == "create" or action == "delete":
         parser.require(options, "topic")
     elif action == "describe" and options.if_exists and options.topic is None and options.topic_id is None:
-        parser.usage_error('Missing required argument "[topic]"')
+        parser.usage_error("--topic or --topic-id is required to describe a topic")
     elif action == "alter":
         parser.require(options, "topic")
         if not options.config:
@@ -369,7 +378,8 @@ async def _describe(client: Client, options: Namespace) -> None:
         return
     configs = await _configs(client, list(rows))
     moving = await _reassignments(client)
-    for name, (topic_id, partitions) in rows.items():
+    for name in java_hash_order(sorted(rows), is_sized=True):
+        topic_id, partitions = rows[name]
         described = tuple(_with_reassignment(each, moving.get((name, each.index))) for each in partitions)
         entries = {each.name: each for each in configs.get(name, [])}
         min_isr = entries.get("min.insync.replicas")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cluster.coordinator.group.classic import parse_assignment
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 from tests.cluster.coordinator.group.world import subscription, topic_id
@@ -18,6 +19,10 @@ class Client:
     """`owned`: the partitions that it may work on now, as far as it believes; `valid`: and may commit for."""
 
     request_timeout_ms = 30_000
+    session_timeout_ms = 0
+    heard_at = 0
+    member_id = ""
+    """When it sent the last request that the coordinator answered well: its session runs from then, at least."""
 
     def __init__(self, world: GroupWorld, name: str, group: str, topics: tuple[str, ...], instance: str | None) -> None:
         self.world, self.name, self.group, self.topics, self.instance = world, name, group, topics, instance
@@ -89,17 +94,19 @@ class Client:
 
 
 class ClassicClient(Client):
-    """Range over the topics by the leader, as clients do."""
+    """The leader assigns, as clients do. Eager: it works on nothing while it joins."""
+
+    session_timeout_ms = 10_000
 
     def begin(self) -> None:
-        self.member_id, self.generation = "", -1
+        self.member_id, self.generation, self.synced_generation = "", -1, -1
         self.join()
 
     def join(self) -> None:
         request = schemas.JOIN_GROUP_REQUEST
         protocols = [request.JoinGroupRequestProtocol(name="range", metadata=subscription(*self.topics))]
         body = request(
-            group_id=self.group, session_timeout_ms=10_000, rebalance_timeout_ms=30_000, member_id=self.member_id,
+            group_id=self.group, session_timeout_ms=self.session_timeout_ms, rebalance_timeout_ms=30_000, member_id=self.member_id,
             group_instance_id=self.instance, protocol_type="consumer", protocols=protocols,
         )  # fmt: skip
         # It works on nothing while it joins.
@@ -107,52 +114,59 @@ class ClassicClient(Client):
         self.ask("JoinGroup", 9, body, self.joined)
 
     def joined(self, answer: Any) -> None:
-        if answer is None or isinstance(answer, ApiError):
-            self.later(100, self.join)
-        elif answer.error_code == Code.MEMBER_ID_REQUIRED:
-            self.member_id = answer.member_id
+        code = answer.code if isinstance(answer, ApiError) else getattr(answer, "error_code", Code.REQUEST_TIMED_OUT)
+        if code == Code.MEMBER_ID_REQUIRED:
+            self.member_id, self.synced_generation = answer.member_id, -1
             self.join()
-        elif answer.error_code:
-            if answer.error_code in (Code.UNKNOWN_MEMBER_ID, Code.FENCED_INSTANCE_ID):
+        elif code:
+            if code in (Code.UNKNOWN_MEMBER_ID, Code.FENCED_INSTANCE_ID):
                 self.member_id = ""
             self.later(100, self.join)
         else:
+            if self.member_id != answer.member_id:
+                self.synced_generation = -1
             self.member_id, self.generation = answer.member_id, answer.generation_id
             self.protocol = answer.protocol_name
             leads = answer.leader == self.member_id and not answer.skip_assignment
             self.sync(self.plan(answer.members) if leads else [])
 
     def plan(self, members: list[Any]) -> list[Any]:
-        """Who gets what, written as text: it is this test's own business."""
         row = schemas.SYNC_GROUP_REQUEST.SyncGroupRequestAssignment
         names = sorted(member.member_id for member in members)
-        given: dict[str, list[str]] = {name: [] for name in names}
-        for topic in self.topics:
-            for partition in range(self.world.partition_counts[topic]):
-                given[names[partition % len(names)]].append(f"{topic}:{partition}")
-        return [row(member_id=name, assignment=",".join(places).encode()) for name, places in given.items()]
+        message = schemas.CONSUMER_PROTOCOL_ASSIGNMENT
+        found = []
+        for at, name in enumerate(names):
+            places = [
+                message.TopicPartition(topic=topic, partitions=list(range(at, self.world.partition_counts[topic], len(names))))
+                for topic in self.topics
+            ]
+            assignment = b"\x00\x00" + bytes(message.encode(message(assigned_partitions=places), 0))
+            found.append(row(member_id=name, assignment=assignment))
+        return found
 
     def sync(self, assignments: list[Any]) -> None:
         body = schemas.SYNC_GROUP_REQUEST(
             group_id=self.group, generation_id=self.generation, member_id=self.member_id, group_instance_id=self.instance,
             protocol_type="consumer", protocol_name=self.protocol, assignments=assignments,
         )  # fmt: skip
-        self.ask("SyncGroup", 5, body, self.synced)
+        sent_at = self.world.now
+        self.ask("SyncGroup", 5, body, lambda answer: self.synced(answer, sent_at))
 
-    def synced(self, answer: Any) -> None:
-        if answer is None or isinstance(answer, ApiError) or answer.error_code:
-            if getattr(answer, "error_code", 0) in (Code.UNKNOWN_MEMBER_ID, Code.FENCED_INSTANCE_ID):
+    def synced(self, answer: Any, sent_at: int) -> None:
+        code = answer.code if isinstance(answer, ApiError) else getattr(answer, "error_code", Code.REQUEST_TIMED_OUT)
+        if code:
+            if code in (Code.UNKNOWN_MEMBER_ID, Code.FENCED_INSTANCE_ID):
                 self.member_id = ""
             self.later(100, self.join)
             return
         self.synced_generation = self.generation
-        text = bytes(answer.assignment).decode()
-        self.owned = {(topic, int(p)) for topic, _, p in (place.partition(":") for place in text.split(",") if place)}
-        self.heard_at = self.world.now
+        places = parse_assignment(bytes(answer.assignment))
+        self.owned = {(topic, partition) for topic, partitions in places.items() for partition in partitions}
+        self.heard_at = sent_at
         self.later(3_000, self.beat)
 
     def beat(self) -> None:
-        if self.world.now - self.heard_at > 10_000:
+        if self.world.now - self.heard_at > self.session_timeout_ms:
             # It knows that its session is over by now.
             self.owned = set()
         body = schemas.HEARTBEAT_REQUEST(
@@ -185,6 +199,7 @@ class ConsumerClient(Client):
     """KIP-848: one heartbeat at a time; gives back at once what it is asked for."""
 
     request_timeout_ms = 5_000
+    session_timeout_ms = 45_000
 
     def begin(self) -> None:
         self.member_id = f"{self.name}-{self.life}"
@@ -195,7 +210,7 @@ class ConsumerClient(Client):
         self.beat(full=True)
 
     def beat(self, full: bool = False) -> None:
-        if self.world.now - self.heard_at > 45_000 and self.epoch:
+        if self.world.now - self.heard_at > self.session_timeout_ms and self.epoch:
             self.join()
             return
         request = schemas.CONSUMER_GROUP_HEARTBEAT_REQUEST

@@ -77,8 +77,9 @@ class GroupWorld:
 
     def add_client(self, number: int) -> None:
         group = self.random.choice(("a", "a", "b"))
-        # A group speaks one protocol here; see test_migration for both at once.
-        kind = ConsumerClient if (self.seed + ord(group)) % 2 else ClassicClient
+        # Of four groups one speaks both protocols.
+        kinds = ((ConsumerClient,), (ClassicClient,), (ConsumerClient,), (ConsumerClient, ClassicClient))
+        kind = self.random.choice(kinds[(self.seed + ord(group)) % 4])
         topics = tuple(sorted(self.random.sample(TOPICS, self.random.randint(1, 3))))
         if kind is ClassicClient:
             topics = TOPICS

@@ -105,6 +105,13 @@ class Transaction:
     next_producer_id: int = NO_PRODUCER_ID
     """Takes over, at epoch 0, once the prepared end is complete."""
     protocol: int = OLD_PROTOCOL
+    was_fenced: bool = False
+    """A transaction of the old protocol was aborted without its producer. The log tells it by the record before."""
+
+    @property
+    def ends_epoch(self) -> bool:
+        """The transaction that is ending or has ended took its producer's epoch along: who had it may go on from here."""
+        return self.protocol >= NEW_PROTOCOL or self.was_fenced
 
     @property
     def producer(self) -> Producer:
@@ -124,9 +131,7 @@ class Transaction:
 
     def renewed(self, timeout_ms: int, now: Millis) -> Transaction:
         """The same producer id, at its next epoch."""
-        return replace(
-            self._at_rest(timeout_ms, now), producer_epoch=self.producer_epoch + 1
-        )  # fmt: skip
+        return replace(self._at_rest(timeout_ms, now), producer_epoch=self.producer_epoch + 1)
 
     def rotated(self, producer_id: int, timeout_ms: int, now: Millis) -> Transaction:
         """Another producer id, from epoch 0."""
@@ -167,9 +172,18 @@ class Transaction:
     def fenced(self, now: Millis) -> Transaction:
         """Aborted without its producer, whose epoch ends with it by either protocol."""
         return replace(
-            self, status=Status.PREPARE_ABORT, updated_ms=now, producer_epoch=self.producer_epoch + 1,
+            self, status=Status.PREPARE_ABORT, updated_ms=now, producer_epoch=min(self.producer_epoch + 1, EPOCH_MAX),
             next_producer_id=NO_PRODUCER_ID,
         )  # fmt: skip
+
+    def following(self, before: Transaction) -> Transaction:
+        """As the log has it, with what only the record before tells."""
+        if self.status is Status.PREPARE_ABORT and before.status in (Status.ONGOING, Status.PREPARE_EPOCH_FENCE):
+            is_old = self.protocol < NEW_PROTOCOL
+            return replace(self, was_fenced=is_old and self.producer_epoch == before.producer_epoch + 1)
+        if self.status is Status.COMPLETE_ABORT and before.status is Status.PREPARE_ABORT:
+            return replace(self, was_fenced=before.was_fenced)
+        return self
 
     def completed(self, now: Millis) -> Transaction:
         """Every marker is written."""

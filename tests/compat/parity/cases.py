@@ -301,7 +301,7 @@ def describe_quorum(version: int) -> dict[str, Tree]:
 
 
 def create_topics(version: int) -> dict[str, Tree]:
-    def one(name: str = "to-be", count: int = 2, replication: int = 1, validate_only: bool = True, **more: Any) -> Tree:
+    def one(name: Any = lambda site: site.fresh, count: int = 2, replication: int = 1, validate_only: bool = True, **more: Any) -> Tree:
         configs = more.pop("configs", {"cleanup.policy": "compact"})
         rows = [{"name": key, "value": value} for key, value in configs.items()]
         topic = {"name": name, "num_partitions": count, "replication_factor": replication, "configs": rows, **more}

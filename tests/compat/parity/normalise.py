@@ -18,6 +18,10 @@ from pykafkacore.protocol.schema import StructSpec
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 
 OFFERED = {api(name).key for name in BROKER_HANDLERS}
+_NUMBERED = re.compile(r"(fresh|made-by-asking)-\d+")
+# Where all topics are listed, those are left out that one of the two makes when somebody needs them.
+LISTS_TOPICS = {"Metadata", "DescribeLogDirs", "ListConfigResources", "DescribeTopicPartitions"}
+LATE_TOPICS = {"__transaction_state", "__share_group_state"}
 # (API, path): the fields that tell rows apart.
 KEYED: dict[tuple[str, str], tuple[str, ...]] = {
     ("ApiVersions", "api_keys"): ("api_key",),
@@ -28,7 +32,6 @@ KEYED: dict[tuple[str, str], tuple[str, ...]] = {
     ("ListGroups", "groups"): ("group_id",),
     ("Metadata", "topics"): ("name",),
     ("CreateTopics", "topics"): ("name",),
-    ("DeleteTopics", "responses"): ("name", "topic_id"),
     ("DescribeLogDirs", "results.topics"): ("name",),
     ("DescribeLogDirs", "results.topics.partitions"): ("partition_index",),
     ("ListConfigResources", "config_resources"): ("resource_type", "resource_name"),
@@ -89,7 +92,11 @@ class Normaliser:
         if place == "api_keys":
             # What is not offered is not part of the comparison: every offered version is.
             trees = [each for each in trees if each["api_key"] in OFFERED]
+        if self.api_name in LISTS_TOPICS:
+            trees = [each for each in trees if each.get("name", each.get("resource_name")) not in LATE_TOPICS]
         keys = KEYED.get((self.api_name, place))
+        if self.api_name == "DeleteTopics":
+            return sorted(trees, key=repr)  # a topic may stand there by its name and by its id
         keyed = {" ".join(str(each[key]) for key in keys or ()): each for each in trees}
         return keyed if keys is not None and len(keyed) == len(trees) else trees
 
@@ -101,7 +108,7 @@ class Normaliser:
             return value.hex() if value in (bytes(16), b"\x11" * 16) else f"id of {named.get(value, 'something new')}"
         if name.endswith("error_code"):
             return Code(value).name if value in Code.__members__.values() else value
-        if name == "port" and value > 1023:
+        if name == "port" and value >= 0:
             return "a port"
         if name == "base_offset" and value >= 0:
             return "an offset"  # what one broker refuses, the other may keep; the records themselves are fetched
@@ -126,7 +133,7 @@ def differences(path: str, ours: Any, theirs: Any) -> list[tuple[str, str, str]]
     if isinstance(ours, dict) and isinstance(theirs, dict):
         found = []
         for key in dict.fromkeys([*ours, *theirs]):
-            place = f"{path}.{key}" if path else str(key)
+            place = _NUMBERED.sub(r"\1-n", f"{path}.{key}" if path else str(key))
             if key in ours and key in theirs:
                 found += differences(place, ours[key], theirs[key])
             else:

@@ -1,7 +1,6 @@
-"""A partition of a consumer group has one owner, in the coordinator's books and in what living members believe.
+"""A partition has one owner: in the coordinator's books, and in what living members believe while their sessions last.
 
-Of the classic protocol only the members of one generation are held to it: one that hangs learns late that it is out, and
-its commits are fenced by their generation.
+A member that hangs learns late that it is out; until it does, its commits are fenced by generation or epoch.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cluster.coordinator.group.consumer import ConsumerGroup
-from tests.sim.group_clients import ClassicClient
 from tests.sim.group_invariants import Invariant
 
 if TYPE_CHECKING:
@@ -29,16 +27,9 @@ class OneOwner(Invariant):
                     for partition in partitions
                 ]
                 assert len(held) == len(set(held)), f"two members of {group.group_id} hold the same partition"
-        owners: dict[tuple[object, ...], str] = {}
+        owners: dict[tuple[str, str, int], str] = {}
         for client in world.clients:
-            if not client.is_alive or world.now < client.hangs_until:
-                continue
-            if isinstance(client, ClassicClient):
-                scope: tuple[object, ...] = (client.group, client.generation)
-            elif world.now - client.heard_at > 40_000:
-                continue  # its session may be over, which it learns with its next heartbeat
-            else:
-                scope = (client.group,)
-            for place in client.owned:
-                other = owners.setdefault((*scope, *place), client.name)
+            knows = world.now >= client.hangs_until and world.now - client.heard_at <= client.session_timeout_ms
+            for place in client.owned if client.is_alive and knows else ():
+                other = owners.setdefault((client.group, *place), client.name)
                 assert other == client.name, f"{place} of group {client.group} is owned by {other} and {client.name}"
