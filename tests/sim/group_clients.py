@@ -106,8 +106,8 @@ class ClassicClient(Client):
         request = schemas.JOIN_GROUP_REQUEST
         protocols = [request.JoinGroupRequestProtocol(name="range", metadata=subscription(*self.topics))]
         body = request(
-            group_id=self.group, session_timeout_ms=self.session_timeout_ms, rebalance_timeout_ms=30_000, member_id=self.member_id,
-            group_instance_id=self.instance, protocol_type="consumer", protocols=protocols,
+            group_id=self.group, session_timeout_ms=self.session_timeout_ms, rebalance_timeout_ms=30_000,
+            member_id=self.member_id, group_instance_id=self.instance, protocol_type="consumer", protocols=protocols,
         )  # fmt: skip
         # It works on nothing while it joins.
         self.owned = set()
