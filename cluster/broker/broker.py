@@ -27,6 +27,7 @@ from cluster.broker.producer_ids import ProducerIds
 from cluster.broker.quorum import describe_quorum
 from cluster.broker.raft_driver import RaftDriver
 from cluster.broker.storage import MetaProperties, load_directories, random_uuid
+from cluster.broker.transaction_host import TransactionHost
 from cluster.broker.upcall_pump import UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
@@ -296,6 +297,7 @@ class Broker:
 
     def _tell_coordinators(self, delta: ImageDelta) -> None:
         self.groups.on_image(delta)
+        self.transactions.on_image(delta)
 
     def _take_dynamic_settings(self) -> None:
         """Dynamic broker configs that the data plane acts on; topics' defaults go down with the view."""
@@ -348,11 +350,13 @@ class Broker:
         self._nursery = nursery
         settings = self.static_settings
         pump = UpcallPump(self, self.plane, nursery, self._listener_names)
-        nursery.start_soon(self.plane.pump, pump.on_request)
+        nursery.start_soon(self.plane.pump, pump.on_request, lambda upcall: self.transactions.on_verify(upcall))
         links = Links(nursery, f"node-{self.node.node_id}")
         self._controller_link = ControllerLink(links, self._controller_endpoint)
         make_host = partial(CoordinatorHost, self.node.node_id, self.plane, self.clock, nursery)
         self.groups = GroupHost(settings, lambda: self._image, make_host)
+        listener = self.node.inter_broker_listener_name
+        self.transactions = TransactionHost(self, self.node.node_id, listener, links, make_host)
         self.raft.send = RaftPeers(links, nursery, self.raft.answered).send
         # Ports that the system is to choose must be known before they can be registered; peers must reach a voter.
         if any(each.port == 0 for each in self._listeners()) or (self.node.is_controller and not self._is_alone()):
@@ -426,6 +430,7 @@ class Broker:
     def _close(self) -> None:
         if hasattr(self, "groups"):
             self.groups.close()
+            self.transactions.close()
         self.raft.fail_all()
         self.raft.log.close(self.clock.wall_ms())
         self.plane.core.stop(self.lifecycle.broker_epoch if hasattr(self, "lifecycle") else -1)

@@ -23,7 +23,14 @@ from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform,
 from cluster.coordinator.values import Logged, Marker, Pending
 from cluster.plane.native import CoreError, build_batch, parse_batches
 from pykafkacore.protocol.errors import ApiError, Code
-from pykafkacore.protocol.log_records import CONTROL_COMMIT, decode_control_key
+from pykafkacore.protocol.log_records import (
+    CONTROL_ABORT,
+    CONTROL_COMMIT,
+    END_TXN_MARKER,
+    decode_control_key,
+    encode_control_key,
+    encode_versioned,
+)
 from pykafkacore.protocol.types import MalformedMessage
 
 if TYPE_CHECKING:
@@ -46,6 +53,15 @@ class CoordinatorKind:
     make_shard: Callable[[int, int], Any]
     """(partition, leader epoch) -> an empty shard"""
     codec: int = 0
+
+
+def build_marker(producer_id: int, producer_epoch: int, is_commit: bool, coordinator_epoch: int, now_ms: int) -> bytes:
+    """The control batch that ends a producer's transaction on a partition."""
+    key = encode_control_key(CONTROL_COMMIT if is_commit else CONTROL_ABORT)
+    value = encode_versioned(END_TXN_MARKER, END_TXN_MARKER(coordinator_epoch=coordinator_epoch), 0)
+    return build_batch(
+        [(now_ms, key, value, [])], transactional=True, control=True, producer_id=producer_id, producer_epoch=producer_epoch
+    )
 
 
 class _Hosted:
@@ -187,6 +203,11 @@ class CoordinatorHost:
 
     # --- asking -----------------------------------------------------------------------------------------------------------
 
+    def shard_of(self, partition: int) -> Any:
+        """The shard at work there, or None."""
+        hosted = self._hosted.get(partition)
+        return None if hosted is None else hosted.runtime.shard
+
     def shards(self) -> list[Any]:
         """Those that are at work."""
         return [hosted.runtime.shard for hosted in self._hosted.values() if hosted.runtime.is_active]
@@ -287,9 +308,21 @@ class CoordinatorHost:
         if transaction.marker is None:
             rows = [(now_ms, key, value, []) for key, value in append.records]
             return build_batch(rows, transactional=True, **producer)
-        key = b"\x00\x00\x00\x01" if transaction.marker else b"\x00\x00\x00\x00"
-        value = b"\x00\x00" + transaction.coordinator_epoch.to_bytes(4, "big", signed=True)
-        return build_batch([(now_ms, key, value, [])], transactional=True, control=True, **producer)
+        return build_marker(
+            transaction.producer_id, transaction.producer_epoch, transaction.marker, transaction.coordinator_epoch, now_ms
+        )
+
+    async def append_everywhere(self, place: tuple[bytes, int], batch: bytes, transaction_version: int) -> int:
+        """Appends a batch to any partition that is led here; the error code, once all replicas have it."""
+        core = self._plane.core
+        error, _, end_offset, high_watermark = core.append(place, batch, None, self.clock.wall_ms(), transaction_version)
+        while not error and high_watermark < end_offset:
+            moved = trio.Event()
+            core.watch(self._plane.expect(lambda *_: moved.set()), place, end_offset)  # noqa: B023
+            await moved.wait()
+            error, _, _, high_watermark, _ = core.log_state(place)
+        code: int = error
+        return code
 
     def _watch(self, hosted: _Hosted, end_offset: int) -> None:
         """Looks again once all replicas have it."""

@@ -46,7 +46,7 @@ class Links:
             return link
 
 
-_UNREACHABLE = (OSError, ConnectionClosed, UnsupportedApi, ApiError, trio.TooSlowError, trio.BrokenResourceError)
+UNREACHABLE = (OSError, ConnectionClosed, UnsupportedApi, ApiError, trio.TooSlowError, trio.BrokenResourceError)
 
 
 class RaftPeers:
@@ -68,7 +68,7 @@ class RaftPeers:
                 purpose = "fetch" if isinstance(effect.request, msg.FetchRequest) else "quorum"
                 link = await self._links.to(purpose, effect.to.host, effect.to.port)
                 response = await self._exchange(link, effect.request)
-            except _UNREACHABLE as error:
+            except UNREACHABLE as error:
                 log.debug("no answer from %s:%d: %r", effect.to.host, effect.to.port, error)
         self._answered(effect.request_id, response)
 
@@ -104,7 +104,7 @@ class ControllerLink:
                         response = await link.request(row, request, link.version_for(row, at_most))
                     except UnsupportedApi as error:
                         raise ApiError(Code.UNSUPPORTED_VERSION, str(error)) from None
-                    except _UNREACHABLE as error:
+                    except UNREACHABLE as error:
                         log.info("the controller at %s:%d does not answer: %r", endpoint.host, endpoint.port, error)
                     else:
                         if getattr(response, "error_code", 0) != Code.NOT_CONTROLLER:

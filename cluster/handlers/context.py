@@ -62,6 +62,22 @@ class Coordinators(Protocol):
         ...
 
 
+class Transactions(Coordinators, Protocol):
+    async def ask_with_spare(self, partition: int, make_request: Callable[[int, int], Any]) -> Any:
+        """As `ask`, with a producer id that the coordinator may give away: `make_request(ticket, spare)`."""
+        ...
+
+    async def verify(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[tuple[str, int]], verify_only: bool
+    ) -> dict[tuple[str, int], int]:
+        """What the transaction's coordinator says of each partition; without `verify_only` it adds them."""
+        ...
+
+    async def write_here(self, markers: Any, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Writes the markers of a `WriteMarkers` to partitions that are led here; an error code for each."""
+        ...
+
+
 class Context(Protocol):
     """The broker, as handlers see it."""
 
@@ -70,6 +86,7 @@ class Context(Protocol):
     plane: Queries
     controller: ControllerPort
     groups: Coordinators
+    transactions: Transactions
 
     @property
     def image(self) -> MetadataImage:

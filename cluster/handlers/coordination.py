@@ -1,7 +1,4 @@
-"""FindCoordinator and InitProducerId: where state of groups and transactions would live, and ids for producers.
-
-Transactions are not offered yet: an idempotent producer gets its id here, a transactional one is told that it cannot.
-"""
+"""FindCoordinator: where the state of groups and transactions lives."""
 
 from __future__ import annotations
 
@@ -10,9 +7,8 @@ from typing import Any
 from cluster.handlers.context import Call, Context
 from cluster.handlers.internal_topics import GROUP_TOPIC, SHARE_TOPIC, TRANSACTION_TOPIC
 from cluster.handlers.metadata import create_topics
-from pykafkacore.protocol.errors import ApiError, Code
+from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.schemas import groups as group_schemas
-from pykafkacore.protocol.schemas import transactions as transaction_schemas
 
 _TOPICS = {0: GROUP_TOPIC, 1: TRANSACTION_TOPIC, 2: SHARE_TOPIC}
 
@@ -55,8 +51,8 @@ NOWHERE = (-1, "", -1)
 async def _find(ctx: Context, call: Call, key: str, key_type: int) -> tuple[int, str | None, tuple[int, str, int]]:
     if key_type not in _TOPICS or (key_type == 2 and call.api_version < 6):
         return Code.INVALID_REQUEST, f"key type {key_type} is not known", NOWHERE
-    if key_type != 0:
-        return Code.UNSUPPORTED_VERSION, "this broker does not offer transactions or share groups yet", NOWHERE
+    if key_type == 2:
+        return Code.UNSUPPORTED_VERSION, "this broker does not offer share groups yet", NOWHERE
     name = _TOPICS[key_type]
     topic = ctx.image.topic_named(name)
     if topic is None:
@@ -70,18 +66,3 @@ async def _find(ctx: Context, call: Call, key: str, key_type: int) -> tuple[int,
     if listener is None:
         return Code.COORDINATOR_NOT_AVAILABLE, None, NOWHERE
     return 0, None, (partition.leader, listener.host, listener.port)
-
-
-async def init_producer_id(ctx: Context, call: Call) -> Any:
-    request, message = call.request, transaction_schemas.INIT_PRODUCER_ID_RESPONSE
-    if request.transactional_id == "":
-        raise ApiError(Code.INVALID_REQUEST, "transactional_id is empty")
-    if call.api_version >= 3 and not _may_belong_together(request.producer_id, request.producer_epoch):
-        raise ApiError(Code.INVALID_REQUEST, "producer_id and producer_epoch come together, or neither does")
-    if request.transactional_id is not None:
-        raise ApiError(Code.UNSUPPORTED_VERSION, "this broker does not offer transactions yet")
-    return message(producer_id=await ctx.producer_id(), producer_epoch=0)
-
-
-def _may_belong_together(producer_id: int, producer_epoch: int) -> bool:
-    return (producer_id == producer_epoch == -1) or (producer_id >= 0 and producer_epoch >= 0)

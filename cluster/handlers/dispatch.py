@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from cluster.handlers import configs, coordination, core, forwarded, groups, metadata, offsets
+from cluster.handlers import configs, coordination, core, forwarded, groups, metadata, offsets, transactions
 from cluster.handlers.context import Call, Context
 from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api
 from pykafkacore.protocol.errors import ApiError
@@ -37,7 +37,12 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "CreateTopics": forwarded.to_controller,
     "DeleteTopics": forwarded.to_controller,
     "DeleteRecords": offsets.delete_records,
-    "InitProducerId": coordination.init_producer_id,
+    "InitProducerId": transactions.init_producer_id,
+    "AddPartitionsToTxn": transactions.add_partitions_to_txn,
+    "AddOffsetsToTxn": transactions.add_offsets_to_txn,
+    "EndTxn": transactions.end_txn,
+    "WriteTxnMarkers": transactions.write_txn_markers,
+    "TxnOffsetCommit": transactions.txn_offset_commit,
     "OffsetForLeaderEpoch": offsets.offset_for_leader_epoch,
     "DescribeConfigs": configs.describe_configs,
     "AlterConfigs": configs.alter_configs,
@@ -54,6 +59,8 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "ListConfigResources": configs.list_config_resources,
     "ConsumerGroupHeartbeat": groups.of_group,
     "ConsumerGroupDescribe": groups.describe_consumer_groups,
+    "DescribeTransactions": transactions.describe_transactions,
+    "ListTransactions": transactions.list_transactions,
     "DescribeTopicPartitions": metadata.describe_topic_partitions,
 }
 
@@ -130,10 +137,10 @@ def _spread(call: Call, response: Any, error: ApiError) -> Any | None:
             )
             for r in request.resources
         ]
-    elif name == "OffsetCommit":
-        row = message.OffsetCommitResponsePartition
+    elif name in ("OffsetCommit", "TxnOffsetCommit"):
+        row = getattr(message, f"{name}ResponsePartition")
         response.topics = [
-            message.OffsetCommitResponseTopic(
+            getattr(message, f"{name}ResponseTopic")(
                 name=t.name,
                 topic_id=t.topic_id,
                 partitions=[row(partition_index=p.partition_index, error_code=code) for p in t.partitions],

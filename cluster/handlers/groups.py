@@ -17,6 +17,10 @@ from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 from pykafkacore.protocol.types import ZERO_UUID
 
+RETENTION_MS_MAX = 1 << 62
+# Read, Delete, Describe, DescribeConfigs, AlterConfigs, by their bits.
+GROUP_OPERATIONS = 0b1101_0100_1000
+
 
 def request_for(ctx: Context, call: Call, body: Any, ticket: int) -> Request:
     return Request(
@@ -51,16 +55,21 @@ def sync_group(ctx: Context, call: Call) -> Awaitable[Any]:
     return of_group(ctx, call)
 
 
-def offset_delete(ctx: Context, call: Call) -> Awaitable[Any]:
-    if not call.request.group_id:
+async def offset_delete(ctx: Context, call: Call) -> Any:
+    body, message = call.request, schemas.OFFSET_DELETE_RESPONSE
+    if not body.group_id:
         raise ApiError(Code.INVALID_GROUP_ID, "the group has no name")
-    return of_group(ctx, call)
+    places = Places(ctx, [topic for topic in body.topics if topic.partitions], by_id=False)
+    response = await _ask(ctx, call, body.group_id, schemas.OFFSET_DELETE_REQUEST(group_id=body.group_id, topics=places.known))
+    if response.error_code:
+        return response
+    return places.told(message, message.OffsetDeleteResponseTopic, message.OffsetDeleteResponsePartition, response.topics)
 
 
 # --- offsets --------------------------------------------------------------------------------------------------------------
 
 
-class _Places:
+class Places:
     """Of the topics in a request those that exist go on, under their names; the others are told so, in their places."""
 
     def __init__(self, ctx: Context, topics: list[Any], by_id: bool) -> None:
@@ -73,10 +82,9 @@ class _Places:
                 continue
             there = [p for p in topic.partitions if p.partition_index in image.partitions]
             missing = [p.partition_index for p in topic.partitions if p.partition_index not in image.partitions]
-            topic = type(topic)(name=image.name, topic_id=image.topic_id, partitions=topic.partitions)
-            self._rows.append((topic, None, missing))
+            self._rows.append((_topic_row(topic, image, topic.partitions), None, missing))
             if there:
-                self.known.append(type(topic)(name=image.name, topic_id=image.topic_id, partitions=there))
+                self.known.append(_topic_row(topic, image, there))
 
     def told(self, message: Any, topic_type: Any, partition_type: Any, answered: list[Any]) -> Any:
         """The response: what the shard said of the known ones, and errors for the others."""
@@ -95,19 +103,29 @@ class _Places:
                 )
                 for p in topic.partitions
             ]
-            response.topics.append(topic_type(name=topic.name, topic_id=topic.topic_id, partitions=rows))
+            response.topics.append(_topic_row(topic_type, topic, rows))
         return response
+
+
+def _topic_row(like: Any, topic: Any, partitions: list[Any]) -> Any:
+    """A row of the type `like` (or of its type), with the id where that type has one."""
+    kind = like if isinstance(like, type) else type(like)
+    if "topic_id" in kind.__slots__:
+        return kind(name=topic.name, topic_id=topic.topic_id, partitions=partitions)
+    return kind(name=topic.name, partitions=partitions)
 
 
 async def offset_commit(ctx: Context, call: Call) -> Any:
     body, message = call.request, schemas.OFFSET_COMMIT_RESPONSE
-    places = _Places(ctx, body.topics, by_id=call.api_version >= 10)
+    # KAFKA: a topic without partitions is not answered.
+    places = Places(ctx, [topic for topic in body.topics if topic.partitions], by_id=call.api_version >= 10)
     asked = schemas.OFFSET_COMMIT_REQUEST(
         group_id=body.group_id,
         generation_id_or_member_epoch=body.generation_id_or_member_epoch,
         member_id=body.member_id,
         group_instance_id=body.group_instance_id,
-        retention_time_ms=body.retention_time_ms,
+        # Added to the clock it must stay a time that can be written down.
+        retention_time_ms=min(body.retention_time_ms, RETENTION_MS_MAX),
         topics=places.known,
     )
     answered = (await _ask(ctx, call, body.group_id, asked)).topics if places.known else []
@@ -215,6 +233,8 @@ async def describe_groups(ctx: Context, call: Call) -> Any:
         except ApiError as error:
             text = error.message or None if call.api_version >= 6 else None
             told = message.DescribedGroup(group_id=group_id, error_code=error.code, error_message=text)
+        if call.api_version >= 3 and call.request.include_authorized_operations and not told.error_code:
+            told.authorized_operations = GROUP_OPERATIONS
         response.groups.append(told)
     return response
 
@@ -224,10 +244,17 @@ async def describe_consumer_groups(ctx: Context, call: Call) -> Any:
     response = message()
     for group_id in call.request.group_ids:
         try:
+            if not group_id:
+                raise ApiError(Code.INVALID_GROUP_ID, "the group has no name")
             told = await _ask(ctx, call, group_id, group_id)
         except ApiError as error:
             text = error.message or None
             told = message.DescribedGroup(group_id=group_id, error_code=error.code, error_message=text)
+        if call.request.include_authorized_operations and not told.error_code:
+            told.authorized_operations = GROUP_OPERATIONS
+        for member in told.members:
+            # KAFKA: no expression is an empty one here.
+            member.subscribed_topic_regex = member.subscribed_topic_regex or ""
         response.groups.append(told)
     return response
 
@@ -235,7 +262,7 @@ async def describe_consumer_groups(ctx: Context, call: Call) -> Any:
 async def delete_groups(ctx: Context, call: Call) -> Any:
     message = schemas.DELETE_GROUPS_RESPONSE
     response = message()
-    for group_id in call.request.groups_names:
+    for group_id in dict.fromkeys(call.request.groups_names):
         try:
             code = await _ask(ctx, call, group_id, group_id)
         except ApiError as error:

@@ -274,7 +274,7 @@ def delete_topics(state: ControllerState, request: ControllerRequest, now: int) 
     records: list[MetadataRecord] = []
     results = []
     answered: set[tuple[str | None, Uuid]] = set()
-    deleted: set[Uuid] = set()
+    meant = [_meant(state, name, topic_id) for name, topic_id in wanted]
     for name, topic_id in wanted:
         if (name, topic_id) in answered:
             continue
@@ -283,9 +283,12 @@ def delete_topics(state: ControllerState, request: ControllerRequest, now: int) 
             if wanted.count((name, topic_id)) > 1:
                 raise ApiError(Code.INVALID_REQUEST, "the topic is given more than once")
             topic = _topic_to_delete(state, request, name, topic_id)
-            if topic.topic_id in deleted:
-                raise ApiError(Code.INVALID_REQUEST, "the topic is given more than once")
-            deleted.add(topic.topic_id)
+            if meant.count(topic.topic_id) > 1:
+                name, topic_id = topic.name, topic.topic_id
+                if (name, topic_id) in answered:
+                    continue
+                answered.add((name, topic_id))
+                raise ApiError(Code.INVALID_REQUEST, "the topic is given by its name and by its id")
             records.append(record(r.REMOVE_TOPIC, topic_id=topic.topic_id))
             results.append(message.DeletableTopicResult(name=topic.name, topic_id=topic.topic_id, error_code=0))
         except ApiError as error:
@@ -295,6 +298,13 @@ def delete_topics(state: ControllerState, request: ControllerRequest, now: int) 
                 )
             )
     return Outcome(records, message(responses=results), atomic=False)
+
+
+def _meant(state: ControllerState, name: str | None, topic_id: Uuid) -> Uuid | None:
+    """The topic that an entry names by its name or by its id, where there is one."""
+    if name is None:
+        return topic_id if topic_id in state.image.topics else None
+    return state.image.topic_ids.get(name) if topic_id == ZERO_UUID else None
 
 
 def _topic_to_delete(

@@ -82,8 +82,8 @@ class NativePlane:
             raise CoreError(error)
         return value
 
-    async def pump(self, on_request: Callable[[Any], None]) -> None:
-        """Drains upcalls for ever. `on_request` must not block."""
+    async def pump(self, on_request: Callable[[Any], None], on_verify: Callable[[Any], None]) -> None:
+        """Drains upcalls for ever. Neither `on_request` nor `on_verify` may block."""
         fd = self.core.fileno()
         while True:
             await trio.lowlevel.wait_readable(fd)
@@ -91,6 +91,8 @@ class NativePlane:
             for upcall in batch:
                 if type(upcall) is Request:
                     on_request(upcall)
+                elif type(upcall) is _core.Verify:
+                    on_verify(upcall)
                 elif type(upcall) is _core.Completed:
                     self._callbacks.pop(upcall.ticket)(upcall.value, upcall.error)
                 else:

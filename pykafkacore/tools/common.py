@@ -313,14 +313,19 @@ def run_client(
 
     try:
         return trio.run(main)
-    except ApiError as error:
-        raise ToolError(error.message or error.code.name) from None
-    except (ConnectionClosed, UnsupportedApi, MalformedMessage) as error:
-        raise ToolError(str(error)) from None
+    except (ApiError, ConnectionClosed, UnsupportedApi, MalformedMessage) as error:
+        raise ToolError(message_of(error)) from None
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
         if isinstance(error, BaseExceptionGroup) and error.split(KeyboardInterrupt)[1] is not None:
             raise
         return 130
+
+
+def message_of(error: Exception) -> str:
+    """What an error of the client says, in a line."""
+    from pykafkacore.protocol.errors import ApiError
+
+    return (error.message or error.code.name) if isinstance(error, ApiError) else str(error)
 
 
 async def _reach(client: Client, bootstrap: list[tuple[str, int]], timeout_ms: int, option: str) -> None:

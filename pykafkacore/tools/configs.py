@@ -76,6 +76,13 @@ def run(arguments: list[str]) -> int:
     def complain(message: str) -> None:
         print(f"Error while executing config command with args '{' '.join(arguments)}'\n{message}", file=sys.stderr)
 
+    try:
+        if options.alter and options.add_config_file is not None:
+            added = {_checked_key(key): value for key, value in read_properties(options.add_config_file).items()}
+            options.changes = [*((key, SET, value) for key, value in added.items()), *options.changes]
+    except ToolError as error:
+        complain(str(error))
+        return 1
     return run_with_client(options, work, complain, complain)
 
 
@@ -225,7 +232,7 @@ def _checked_key(key: str) -> str:
 
 
 def _changes(options: Namespace) -> list[tuple[str, int, str | None]]:
-    """(key, operation, value) in the order of the options: set, then delete."""
+    """(key, operation, value) in the order of the options: set, then delete. Those of a file come later: it may be gone."""
     if options.add_config is None and options.add_config_file is None and options.delete_config is None:
         raise ToolError(
             "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter"
@@ -235,8 +242,6 @@ def _changes(options: Namespace) -> list[tuple[str, int, str | None]]:
     added: dict[str, str] = {}
     if options.add_config is not None:
         added = parse_added(options.add_config)
-    elif options.add_config_file is not None:
-        added = {_checked_key(key): value for key, value in read_properties(options.add_config_file).items()}
     deleted = [_checked_key(key.strip()) for key in (options.delete_config or "").split(",") if key.strip()]
     changes: list[tuple[str, int, str | None]] = [(key, SET, value) for key, value in added.items()]
     return changes + [(key, DELETE, None) for key in deleted]
@@ -249,6 +254,10 @@ async def _alter(client: Client, options: Namespace) -> None:
     from pykafkacore.protocol.apis import api
 
     entity: Entity = options.entity
+    if entity.type == "broker-loggers" and entity.name:
+        known = {each.name for each in await _entries(client, entity, entity.name, True, options.bootstrap_server is None)}
+        if unknown := [key for key, _, _ in options.changes if key not in known]:
+            fail(f"Invalid broker logger(s): {','.join(unknown)}")
     request = api("IncrementalAlterConfigs").request
     resource = request.AlterConfigsResource(
         resource_type=RESOURCES[entity.type][0],
@@ -318,7 +327,7 @@ async def _known_names(client: Client, entity: Entity, options: Namespace) -> se
     from pykafkacore.protocol.apis import api
 
     if options.bootstrap_server is None and entity.type != "brokers":
-        raise ToolError("This is not offered by controllers: use --bootstrap-server")
+        raise ToolError("This Admin API is not yet supported when communicating directly with the controller quorum.")
     if entity.type == "topics":
         return set((await client.refresh_metadata()).topics)
     if entity.type in ("brokers", "broker-loggers"):

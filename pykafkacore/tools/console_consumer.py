@@ -2,13 +2,13 @@
 
 What it is: Apache Kafka's ConsoleConsumer with its default formatter, reading every partition from one process.
 What it is not: a member of a group. Without --group that makes no difference to what is printed; --group is refused.
+How records look stands in shown_records.py, how they are fetched in fetching.py.
 KAFKA: the count of records goes to standard error; running out of --timeout-ms is no failure.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pykafkacore.tools.common import (
@@ -18,6 +18,7 @@ from pykafkacore.tools.common import (
     client_properties,
     finish,
     handle_help,
+    message_of,
     moved_option,
     parse_bootstrap,
     parse_pairs,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pykafkacore.client import Client
+    from pykafkacore.tools.shown_records import Shown
 
 ABOUT = "This tool helps to read data from Kafka topics and outputs it to standard output."
 FORMATTERS = ("DefaultMessageFormatter", "LoggingMessageFormatter", "NoOpMessageFormatter")
@@ -55,6 +57,8 @@ def run(arguments: list[str]) -> int:
         for kind in ("key", "value"):
             if getattr(options, f"{kind}_deserializer"):
                 settings[f"{kind}.deserializer"] = getattr(options, f"{kind}_deserializer")
+        from pykafkacore.tools.shown_records import formatter
+
         format_record = (lambda record: b"") if options.formatter == "NoOpMessageFormatter" else formatter(settings)
         bootstrap = parse_bootstrap(options.bootstrap_server)
         properties.setdefault("client.id", "console-consumer")
@@ -156,118 +160,11 @@ def _start(options: Namespace, properties: dict[str, str]) -> str:
     return reset
 
 
-# ---- showing records
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A record on its way to the screen."""
-
-    partition: int
-    offset: int
-    timestamp: int
-    is_append_time: bool
-    leader_epoch: int
-    headers: Sequence[tuple[bytes, bytes | None]]
-    key: bytes | None
-    value: bytes | None
-
-
-def _deserializer(name: str | None) -> Callable[[bytes], bytes]:
-    """Bytes as they are, or as text of what a Java deserializer would make of them."""
-    short = (name or "String").rpartition(".")[2].removesuffix("Deserializer")
-    sizes = {"Long": 8, "Integer": 4, "Short": 2}
-    if short in sizes:
-        size = sizes[short]
-
-        def number(data: bytes) -> bytes:
-            if len(data) != size:
-                raise ToolError(f"Size of data received by {short}Deserializer is not {size}")
-            return str(int.from_bytes(data, "big", signed=True)).encode()
-
-        return number
-    if short in ("String", "ByteArray", "Bytes", "ByteBuffer", "UUID"):
-        return lambda data: data
-    raise ToolError(f"{name} cannot be loaded here: String, Long, Integer, Short, UUID and ByteArray are offered")
-
-
-def formatter(settings: dict[str, str]) -> Callable[[Shown], bytes]:
-    """Kafka's default formatter with these settings."""
-
-    def flag(name: str, default: str = "false") -> bool:
-        return settings.get(name, default).strip().lower() == "true"
-
-    def text(name: str, default: str) -> bytes:
-        return settings.get(name, default).encode()
-
-    separator, line_end = text("key.separator", "\t"), text("line.separator", "\n")
-    headers_separator, null = text("headers.separator", ","), text("null.literal", "null")
-    to_key, to_value, to_header = (
-        _deserializer(settings.get(f"{kind}.deserializer")) for kind in ("key", "value", "headers")
-    )
-
-    def headers_of(record: Shown) -> bytes:
-        if not record.headers:
-            return b"NO_HEADERS"
-        pairs = (name + b":" + (null if value is None else to_header(value)) for name, value in record.headers)
-        return headers_separator.join(pairs)
-
-    def timestamp_of(record: Shown) -> bytes:
-        if record.timestamp < 0:
-            return b"NO_TIMESTAMP"
-        return b"%s:%d" % (b"LogAppendTime" if record.is_append_time else b"CreateTime", record.timestamp)
-
-    def epoch_of(record: Shown) -> bytes:
-        return b"Epoch:%d" % record.leader_epoch if record.leader_epoch >= 0 else b"Epoch:NOT_PRESENT"
-
-    parts: list[Callable[[Shown], bytes]] = []
-    for name, part in (
-        ("timestamp", timestamp_of),
-        ("partition", lambda record: b"Partition:%d" % record.partition),
-        ("offset", lambda record: b"Offset:%d" % record.offset),
-        # Only share groups count deliveries.
-        ("delivery", lambda record: b"Delivery:NOT_PRESENT"),
-        ("epoch", epoch_of),
-        ("headers", headers_of),
-        ("key", lambda record: null if record.key is None else to_key(record.key)),
-        ("value", lambda record: null if record.value is None else to_value(record.value)),
-    ):
-        if flag(f"print.{name}", "true" if name == "value" else "false"):
-            parts.append(part)
-
-    def show(record: Shown) -> bytes:
-        return separator.join([part(record) for part in parts]) + line_end
-
-    return show
-
-
-def visible_records(partition: int, found: Any, position: int, read_committed: bool) -> tuple[list[Shown], int]:
-    """The records of a fetched partition from `position` on, and where to go on; ToolError for a damaged batch."""
-    from pykafkacore._core import parse_batches
-
-    aborted = sorted((found.aborted_transactions or []) if read_committed else [], key=lambda one: one.first_offset)
-    open_aborted: set[int] = set()
-    shown: list[Shown] = []
-    for batch in parse_batches(found.records or b""):
-        if not batch["crc_is_valid"]:
-            raise ToolError(f"partition {partition}: the batch at offset {batch['base_offset']} has a wrong CRC")
-        while aborted and aborted[0].first_offset <= batch["last_offset"]:
-            open_aborted.add(aborted.pop(0).producer_id)
-        next_position = batch["last_offset"] + 1
-        if batch["is_control"]:
-            # An abort marker ends what was aborted; a commit marker of that producer cannot come before it.
-            open_aborted.discard(batch["producer_id"])
-        elif not (batch["is_transactional"] and batch["producer_id"] in open_aborted):
-            shown += [
-                Shown(partition, offset, timestamp, batch["log_append_time"], batch["leader_epoch"], headers, key, value)
-                for offset, timestamp, key, value, headers in batch["records"]
-                if offset >= position
-            ]
-        position = max(position, next_position)
-    return shown, position
-
-
 # ---- reading
+
+
+class BadRecord(ToolError):
+    """A record that cannot be shown."""
 
 
 async def _consume(client: Client, options: Namespace, format_record: Callable[[Shown], bytes]) -> int:
@@ -276,6 +173,8 @@ async def _consume(client: Client, options: Namespace, format_record: Callable[[
 
     import trio
 
+    from pykafkacore.client import ConnectionClosed
+    from pykafkacore.protocol.errors import ApiError
     from pykafkacore.tools.fetching import Fetching, find_partitions
 
     count = code = 0
@@ -311,25 +210,27 @@ async def _consume(client: Client, options: Namespace, format_record: Callable[[
                 if isinstance(found, Exception):
                     raise found
                 for record in found:
+                    count += 1
                     try:
                         write.write(format_record(record))
-                    except ToolError:
+                    except ToolError as error:
                         if not options.skip_message_on_error:
-                            raise
-                        continue
-                    finally:
-                        count += 1
+                            raise BadRecord(str(error)) from None
                     if count == wanted:
                         break
                 write.flush()
         except Exception as error:
             failure = error
         nursery.cancel_scope.cancel()
-    if isinstance(failure, BrokenPipeError):
-        raise failure
+    if isinstance(failure, OSError) and not isinstance(failure, ConnectionClosed):
+        raise failure  # the reader of our output is gone
     print(f"Processed a total of {count} messages", file=sys.stderr)
-    if failure is not None:
+    if failure is None:
+        return code
+    if isinstance(failure, BadRecord) or not isinstance(failure, (ToolError, ApiError, ConnectionClosed)):
         raise failure
+    # KAFKA: what goes wrong while reading ends the tool, and is no failure of it.
+    print(message_of(failure), file=sys.stderr)
     return code
 
 

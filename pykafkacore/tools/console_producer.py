@@ -4,8 +4,8 @@ What it is: Apache Kafka's ConsoleProducer: its flags, its line reader with keys
 What it is not: a place for other line readers, or for settings of the Java client that have no meaning here: those
 flags are taken and change nothing.
 Lines are kept as bytes; what is no UTF-8 arrives as it was.
-KAFKA: a bad line ends the tool with exit code 1, and the lines before it have been sent. Unlike there, exit code 1 also
-tells that records were refused, with or without --sync.
+KAFKA: a bad line ends the tool with exit code 1, and the lines before it have been sent. Records that the cluster refuses
+are told on standard error; they are a failure of the tool with --sync only.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--producer-property", action="append", metavar="KEY=VALUE", help="old name of the same")
     parser.add_argument("--producer.config", dest="producer_config", metavar="FILE", help="old: --command-config")
     for name in _WITHOUT_MEANING:
-        parser.add_argument(f"--{name}", metavar="NUMBER", help="taken and ignored")
+        parser.add_argument(f"--{name}", type=int, metavar="NUMBER", help="taken and ignored")
     if not arguments:
         parser.usage_error(ABOUT)
     options = parser.parse(arguments)
@@ -188,7 +188,7 @@ class LineReader:
         }
         null_marker = text("null.marker", "") if "null.marker" in properties else None
         for name, mark in marks.items():
-            if not mark:
+            if not mark and name != "key.separator":
                 raise ToolError(f"{name} is empty")
             if mark == null_marker:
                 raise ToolError(f"null.marker and {name} may not be equal")
@@ -216,7 +216,8 @@ class LineReader:
     ) -> tuple[bytes | None, bytes]:
         if not is_wanted:
             return None, text
-        head, found, tail = text.partition(mark)
+        # KAFKA: an empty separator is found before the first letter.
+        head, found, tail = text.partition(mark) if mark else (b"", True, text)
         if found:
             return head, tail
         if self.ignores_errors:
@@ -320,7 +321,7 @@ async def _produce(client: Client, topic: str, reader: LineReader, settings: Set
     from pykafkacore.client import open_producer
 
     chunks = read_chunks(sys.stdin.isatty(), lambda: os.read(0, CHUNK_BYTES))
-    number = refused = 0
+    number = 0
     is_known = False
     async with open_producer(
         _Compressing(client, settings.codec), acks=settings.acks, is_idempotent=settings.is_idempotent
@@ -328,58 +329,58 @@ async def _produce(client: Client, topic: str, reader: LineReader, settings: Set
         while True:
             lines = await trio.to_thread.run_sync(next, chunks, None, abandon_on_cancel=True)
             if lines is None:
-                return 1 if refused else 0
+                return 0
             for text in lines:
                 number += 1
                 try:
                     line = reader.read(text, number)
                 except ToolError:
-                    refused += await _flush(producer, topic)
+                    await _flush(producer, topic)
                     raise
-                if not is_known:
-                    await _wait_for_topic(client, topic)
-                    is_known = True
-                refused += await _send(producer, topic, line)
-                if settings.is_sync:
-                    refused += await _flush(producer, topic)
-                    if refused:
-                        return 1
-            refused += await _flush(producer, topic)
+                is_known = is_known or await _is_writable(client, topic)
+                is_sent = is_known and await _send(producer, topic, line)
+                if settings.is_sync and not (is_sent and await _flush(producer, topic)):
+                    return 1
+            await _flush(producer, topic)
 
 
-async def _send(producer: Producer, topic: str, line: Line) -> int:
+async def _send(producer: Producer, topic: str, line: Line) -> bool:
     from pykafkacore.protocol.errors import ApiError
 
     try:
         await producer.send(topic, line.value, line.key, headers=line.headers)
     except ApiError as error:
         return _refused(topic, error)
-    return 0
+    return True
 
 
-async def _flush(producer: Producer, topic: str) -> int:
+async def _flush(producer: Producer, topic: str) -> bool:
     from pykafkacore.protocol.errors import ApiError
 
     try:
         await producer.flush()
     except ApiError as error:
         return _refused(topic, error)
-    return 0
+    return True
 
 
-def _refused(topic: str, error: Exception) -> int:
+def _refused(topic: str, error: Exception) -> bool:
     print(f"Error when sending message to topic {topic}: {error}", file=sys.stderr)
-    return 1
+    return False
 
 
-async def _wait_for_topic(client: Client, topic: str) -> None:
-    """The topic's partitions, made by the cluster if it makes topics by itself."""
+async def _is_writable(client: Client, topic: str) -> bool:
+    """Waits for the topic's partitions, made by the cluster if it makes topics by itself."""
     from pykafkacore.protocol.errors import ApiError, Code
 
     async def attempt() -> None:
         found = (await client.refresh_metadata([topic], auto_create=True)).topics.get(topic)
         if found is None or not found.partitions:
             code = found.error if found and found.error is not Code.NONE else Code.UNKNOWN_TOPIC_OR_PARTITION
-            raise ApiError(code, f"Topic {topic} cannot be written to ({code.name})")
+            raise ApiError(code, f"it cannot be written to ({code.name})")
 
-    await client.retrying(attempt)
+    try:
+        await client.retrying(attempt)
+    except ApiError as error:
+        return _refused(topic, error)
+    return True

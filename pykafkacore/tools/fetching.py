@@ -7,6 +7,7 @@ What it is not: a consumer: no group, no commits, no fetch sessions.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -17,7 +18,7 @@ from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import RETRIABLE, ApiError, Code, code_of
 from pykafkacore.protocol.types import ZERO_UUID
 from pykafkacore.tools.common import ToolError
-from pykafkacore.tools.console_consumer import Shown, visible_records
+from pykafkacore.tools.shown_records import Shown, visible_records
 
 if TYPE_CHECKING:
     from pykafkacore.client import Client
@@ -31,7 +32,7 @@ Place = tuple[str, int]
 
 
 async def find_partitions(client: Client, topic: str | None, pattern: str | None, partition: int | None) -> list[Place]:
-    """The partitions to read; waits for a topic that is not there yet."""
+    """The partitions to read; waits for a topic, or a partition of it, that is not there yet."""
     if pattern is not None:
         from pykafkacore.tools.topics import topic_pattern
 
@@ -39,12 +40,16 @@ async def find_partitions(client: Client, topic: str | None, pattern: str | None
         names = [name for name in (await client.refresh_metadata()).topics if wanted.fullmatch(name)]
         return [(name, index) for name in sorted(names) for index in sorted(client.metadata.topics[name].partitions)]
     assert topic is not None
+    is_told = False
     while True:
         found = (await client.refresh_metadata([topic], auto_create=True)).topics.get(topic)
         if found is not None and found.partitions:
-            if partition is not None and partition not in found.partitions:
-                raise ToolError(f"Topic {topic} has no partition {partition}: it has {len(found.partitions)}")
-            return [(topic, index) for index in sorted(found.partitions) if partition in (None, index)]
+            if partition is None or partition in found.partitions:
+                return [(topic, index) for index in sorted(found.partitions) if partition in (None, index)]
+            if not is_told:
+                told = f"Topic {topic} has no partition {partition} yet: it has {len(found.partitions)}. Waiting for it."
+                print(told, file=sys.stderr)
+                is_told = True
         if found is not None and found.error is Code.INVALID_TOPIC_EXCEPTION:
             raise ToolError(f"Invalid topics: [{topic}]")
         await trio.sleep(PAUSE_MS / 1000)

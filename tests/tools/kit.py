@@ -38,7 +38,8 @@ class ApacheTools:
     def __init__(self, directory: Path = apache.TOOLS_DIR) -> None:
         self.process = subprocess.Popen(
             [
-                "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.StatusLogger.level=OFF", f"-Dlog4j.configuration=file:{apache.log_config()}",
+                "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.StatusLogger.level=OFF",
+                f"-Dlog4j.configuration=file:{apache.log_config()}",
                 "-cp", apache.jars(directory), str(HERE / "ToolServer.java"),
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None,
@@ -83,6 +84,7 @@ class ApacheTools:
 USAGE = re.compile(r"^(Option +Description *$|usage: )", re.MULTILINE)
 FRAMES = re.compile(r"^(\tat |\t\.\.\. |Caused by: ).*\n", re.MULTILINE)
 CLASSES = re.compile(r"^((?:\w+\.)+\w+(?:Exception|Error): )+", re.MULTILINE)
+HINT = re.compile(r"^The consumer rebalance protocol \(KIP-848\) is production-ready!.*\n", re.MULTILINE)
 OPTIONS = re.compile(r"\[(\[[a-z-]+\](?:, \[[a-z-]+\])+)\]")
 
 
@@ -91,7 +93,7 @@ def told(text: str) -> list[str]:
     stack traces, and with sets in order."""
     found = USAGE.search(text)
     text = text if found is None else text[: found.start()]
-    text = CLASSES.sub("", FRAMES.sub("", text))
+    text = CLASSES.sub("", FRAMES.sub("", HINT.sub("", text)))
     text = OPTIONS.sub(lambda pair: f"[{', '.join(sorted(pair[1].split(', ')))}]", text)
     return list(dict.fromkeys(line for line in text.splitlines() if line.strip()))
 

@@ -41,8 +41,8 @@ class Offsets:
         self._groups: dict[str, dict[Place, CommittedOffset]] = {}
         # producer id -> group -> offsets of its open transaction
         self._pending: dict[int, dict[str, dict[Place, CommittedOffset]]] = {}
-        # producer id -> newest epoch seen, the latest seen last
-        self._producer_epochs: dict[int, int] = {}
+        # producer id -> newest epoch and last marker's offset, the latest seen last
+        self._producers: dict[int, tuple[int, int]] = {}
 
     def of_group(self, group_id: str) -> dict[Place, CommittedOffset]:
         return self._groups.get(group_id, NO_OFFSETS)
@@ -61,7 +61,11 @@ class Offsets:
 
     def is_fenced(self, producer_id: int, producer_epoch: int) -> bool:
         """A newer incarnation of this producer has written here."""
-        return producer_epoch < self._producer_epochs.get(producer_id, -1)
+        return producer_epoch < self._producers.get(producer_id, (-1, -1))[0]
+
+    def marker_offset(self, producer_id: int) -> int:
+        """Where the last marker of a producer stands; -1 for none."""
+        return self._producers.get(producer_id, (-1, -1))[1]
 
     # --- the only mutators ----------------------------------------------------------------------------------------------
 
@@ -78,12 +82,13 @@ class Offsets:
                 del groups[group_id][place]
                 self._tidy(producer_id, group_id)
 
-    def apply_producer(self, producer_id: int, producer_epoch: int) -> None:
-        self._producer_epochs.pop(producer_id, None)
-        self._producer_epochs[producer_id] = producer_epoch
-        if len(self._producer_epochs) > PRODUCERS_KEPT:
+    def apply_producer(self, producer_id: int, producer_epoch: int, marker_offset: int | None) -> None:
+        """Something of a producer's transaction stands in the log; its marker, if `marker_offset` says where."""
+        _, last_marker = self._producers.pop(producer_id, (-1, -1))
+        self._producers[producer_id] = (producer_epoch, last_marker if marker_offset is None else marker_offset)
+        if len(self._producers) > PRODUCERS_KEPT:
             # The log itself still fences those that are forgotten here.
-            del self._producer_epochs[next(iter(self._producer_epochs))]
+            del self._producers[next(iter(self._producers))]
 
     def apply_pending(self, producer_id: int, group_id: str, place: Place, committed: CommittedOffset) -> None:
         self._pending.setdefault(producer_id, {}).setdefault(group_id, {})[place] = committed

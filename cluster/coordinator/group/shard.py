@@ -13,7 +13,7 @@ place, and after a reload the first alone has told everything that was acknowled
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.coordinator.group import (
@@ -57,6 +57,21 @@ class EndTransaction:
     producer_epoch: int
     is_commit: bool
     coordinator_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerSeen:
+    """Asks where the last marker of a producer stands: before its transaction is verified, and again afterwards."""
+
+    producer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetsOfTransaction:
+    """A TxnOffsetCommit, verified after `marker_offset` was the producer's last marker."""
+
+    request: Any
+    marker_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,8 @@ class GroupShard:
     def handle(self, request: Any, now: Millis) -> Outcome:
         if isinstance(request, EndTransaction):
             return self._end_transaction(request)
+        if isinstance(request, MarkerSeen):
+            return Outcome(response=self.offsets.marker_offset(request.producer_id))
         if isinstance(request, TopicsDeleted):
             return self._topics_deleted(request)
         if isinstance(request, MetadataIs):
@@ -118,7 +135,8 @@ class GroupShard:
 
     def apply(self, offset: Offset, logged: Logged) -> None:
         if isinstance(logged, Marker | Pending):
-            self.offsets.apply_producer(logged.producer_id, logged.producer_epoch)
+            marker_offset = offset if isinstance(logged, Marker) else None
+            self.offsets.apply_producer(logged.producer_id, logged.producer_epoch, marker_offset)
         if isinstance(logged, Marker):
             for group_id in self.offsets.apply_marker(logged.producer_id, logged.is_commit):
                 self._tidy(group_id)
@@ -380,7 +398,11 @@ class GroupShard:
         return turn.outcome(response)
 
     def _commit_in_transaction(self, request: Request, now: Millis) -> Outcome:
-        body = request.body
+        """`body` is an OffsetsOfTransaction."""
+        body, marker_offset = request.body.request, request.body.marker_offset
+        request = replace(request, body=body)
+        if self.offsets.marker_offset(body.producer_id) != marker_offset:
+            raise ApiError(Code.INVALID_TXN_STATE, "the transaction ended while its offsets came")
         group = self.groups.get(body.group_id)
         if self.offsets.is_fenced(body.producer_id, body.producer_epoch):
             raise ApiError(Code.INVALID_PRODUCER_EPOCH, f"producer_epoch {body.producer_epoch} is fenced")

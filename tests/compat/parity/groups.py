@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -125,7 +126,13 @@ def offset_fetch(version: int) -> dict[str, Tree]:
     return found
 
 
-PROTOCOLS = [{"name": "range", "metadata": b"one"}, {"name": "roundrobin", "metadata": b"two"}]
+def subscription(user_data: bytes) -> bytes:
+    """What a member of the classic consumer protocol says of itself."""
+    topics = struct.pack(">ih", 1, 6) + b"groups"
+    return struct.pack(">h", 0) + topics + struct.pack(">i", len(user_data)) + user_data
+
+
+PROTOCOLS = [{"name": "range", "metadata": subscription(b"1")}, {"name": "roundrobin", "metadata": subscription(b"2")}]
 
 
 def join(version: int, **more: Any) -> Tree:
@@ -143,6 +150,7 @@ def join_group(version: int) -> dict[str, Tree]:
         "member unknown": join(version, member_id="nobody"),
         "no protocol type": join(version, protocol_type=""),
         "no protocols": join(version, protocols=[]),
+        "one protocol twice": join(version, protocols=PROTOCOLS[:1] * 2),
         "session too short": join(version, session_timeout_ms=100),
         "session too long": join(version, session_timeout_ms=10_000_000),
     }
@@ -175,7 +183,7 @@ def generations(version: int) -> Iterator[Case]:
     gone = [{"member_id": member}]
     yield Case("life", version, (*start, sync(5), Step("Heartbeat", 4, beat), Step("LeaveGroup", 5, {"group_id": fresh, "members": gone})))
     yield Case("life: joins again", version, (*start, sync(5), Step("JoinGroup", version, join(version, member_id=member))))
-    other = [{"name": "sticky", "metadata": b"three"}]
+    other = [{"name": "sticky", "metadata": subscription(b"3")}]
     yield Case(
         "life: other protocols", version, (*start, sync(5), Step("JoinGroup", version, join(version, protocols=other)))
     )
@@ -339,9 +347,8 @@ def consumer_lives(version: int) -> Iterator[Case]:
     first = Step("ConsumerGroupHeartbeat", version, consumer_group_heartbeat(version)["first"])
 
     def beat(epoch: int, **more: Any) -> Step:
-        return Step(
-            "ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": member, "member_epoch": epoch, **more}
-        )
+        at = (lambda site: site.answers[0].member_epoch) if epoch == 1 else epoch
+        return Step("ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": member, "member_epoch": at, **more})
 
     def owned(*indexes: int) -> list[Tree]:
         return [{"topic_id": lambda site: site.topic_ids["groups"], "partitions": list(indexes)}]
@@ -351,7 +358,7 @@ def consumer_lives(version: int) -> Iterator[Case]:
     yield Case("life: fenced", version, (first, beat(7)))
     yield Case("life: epoch 0 again", version, (first, beat(0, rebalance_timeout_ms=10_000, subscribed_topic_names=["groups"], topic_partitions=[])))
     yield Case("life: subscription changed", version, (first, beat(1, subscribed_topic_names=["one", "groups"]), described))
-    yield Case("life: wrong member", version, (first, Step("ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": "nobody", "member_epoch": 1})))
+    yield Case("life: wrong member", version, (first, Step("ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": "nobody", "member_epoch": 2})))
     yield Case("life: classic look", version, (first, Step("DescribeGroups", 6, {"groups": [fresh]}), Step("DeleteGroups", 2, {"groups_names": [fresh]})))
     rows = [{"partition_index": 0, "committed_offset": 5, "committed_metadata": ""}]
     commit = {"group_id": fresh, "topics": [{"name": "groups", "partitions": rows}], "member_id": member}
@@ -360,7 +367,7 @@ def consumer_lives(version: int) -> Iterator[Case]:
         version,
         (
             first,
-            Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": 1}),
+            Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": lambda site: site.answers[0].member_epoch}),
             Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": 7}),
             Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": 1, "member_id": "nobody"}),
             Step("OffsetCommit", 8, commit | {"generation_id_or_member_epoch": 1}),

@@ -182,7 +182,7 @@ def _of_value(field: FieldSpec, value: Any, version: int) -> Iterator[tuple[str,
         yield "unknown", UNKNOWN_ID
     elif field.type in INT_MAX:
         for told, changed in (("-1", -1), ("-2", -2), ("0", 0), ("largest", INT_MAX[field.type])):
-            if changed != value and not (told == "largest" and field.name in PATIENCE):
+            if changed != value and not (told == "largest" and field.name in PATIENCE) and (field.name, told) != ("acks", "0"):
                 yield told, changed
     elif field.type == "bool":
         yield ("false" if value else "true"), not value

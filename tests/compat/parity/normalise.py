@@ -18,7 +18,7 @@ from pykafkacore.protocol.schema import StructSpec
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 
 OFFERED = {api(name).key for name in BROKER_HANDLERS}
-_NUMBERED = re.compile(r"(fresh|made-by-asking)-\d+")
+_NUMBERED = re.compile(r"(fresh|made-by-asking)-[A-Za-z]*-?\d+")
 # Where all topics are listed, those are left out that one of the two makes when somebody needs them.
 LISTS_TOPICS = {"Metadata", "DescribeLogDirs", "ListConfigResources", "DescribeTopicPartitions"}
 LATE_TOPICS = {"__transaction_state", "__share_group_state"}
@@ -32,6 +32,8 @@ KEYED: dict[tuple[str, str], tuple[str, ...]] = {
     ("ListGroups", "groups"): ("group_id",),
     ("Metadata", "topics"): ("name",),
     ("CreateTopics", "topics"): ("name",),
+    ("DescribeGroups", "groups"): ("group_id",),
+    ("DeleteGroups", "results"): ("group_id",),
     ("DescribeLogDirs", "results.topics"): ("name",),
     ("DescribeLogDirs", "results.topics.partitions"): ("partition_index",),
     ("ListConfigResources", "config_resources"): ("resource_type", "resource_name"),
@@ -41,6 +43,7 @@ SIGN_ONLY = {
     "finalized_features_epoch", "producer_id", "partition_size", "total_bytes", "usable_bytes", "last_timestamp",
     "log_append_time_ms", "session_id", "last_fetch_timestamp", "last_caught_up_timestamp",
 }  # fmt: skip
+EPOCHS = {"member_epoch", "group_epoch", "assignment_epoch"}  # of consumer groups: each counts from where it likes
 METADATA_LOG = {"high_watermark", "log_end_offset", "leader_epoch"}  # in DescribeQuorum
 # Configs whose values are places of a node.
 PLACES = {
@@ -112,7 +115,7 @@ class Normaliser:
             return "a port"
         if name == "base_offset" and value >= 0:
             return "an offset"  # what one broker refuses, the other may keep; the records themselves are fetched
-        if name in SIGN_ONLY or (self.api_name == "DescribeQuorum" and name in METADATA_LOG):
+        if name in SIGN_ONLY or (self.api_name == "DescribeQuorum" and name in METADATA_LOG) or name in EPOCHS:
             return "some" if value > 0 else value
         return value
 

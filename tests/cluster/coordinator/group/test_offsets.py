@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.coordinator.group.shard import EndTransaction, TopicsDeleted
+from cluster.coordinator.group.shard import EndTransaction, MarkerSeen, OffsetsOfTransaction, TopicsDeleted
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 from pykafkacore.protocol.schemas import transactions
@@ -71,13 +71,18 @@ def test_all_offsets_of_a_group_are_fetched_at_once(world: World) -> None:
 # --- transactions -------------------------------------------------------------------------------------------------------
 
 
-def commit_in_transaction(world: World, offset: int, producer_id: int = 9, epoch: int = 0, **fields: Any) -> int:
+def commit_in_transaction(
+    world: World, offset: int, producer_id: int = 9, epoch: int = 0, guard: int | None = None, **fields: Any
+) -> int:
     request = transactions.TXN_OFFSET_COMMIT_REQUEST
     row = request.TxnOffsetCommitRequestPartition(partition_index=0, committed_offset=offset, committed_metadata="")
-    answer = world.ask(
-        "TxnOffsetCommit", 4, transactional_id="tx", group_id="g", producer_id=producer_id, producer_epoch=epoch,
+    body = request(
+        transactional_id="tx", group_id="g", producer_id=producer_id, producer_epoch=epoch,
         topics=[request.TxnOffsetCommitRequestTopic(name="t", partitions=[row])], **fields,
     )  # fmt: skip
+    if guard is None:
+        guard = world.submit(MarkerSeen(producer_id))
+    answer = world.ask("TxnOffsetCommit", 4, body=OffsetsOfTransaction(body, guard))
     return int(answer.code) if isinstance(answer, ApiError) else int(answer.topics[0].partitions[0].error_code)
 
 
@@ -113,6 +118,14 @@ def test_a_fenced_producer_commits_nothing_and_harms_nobody(world: World) -> Non
     world.submit(EndTransaction(9, 6, is_commit=True, coordinator_epoch=1))
     assert commit_in_transaction(world, 12, epoch=5) == Code.INVALID_PRODUCER_EPOCH
     assert committed(world, "g") == 10
+
+
+def test_offsets_that_were_verified_before_a_marker_come_too_late(world: World) -> None:
+    commit_in_transaction(world, 10)
+    guard = world.submit(MarkerSeen(9))
+    world.submit(EndTransaction(9, 0, is_commit=True, coordinator_epoch=1))
+    assert commit_in_transaction(world, 11, guard=guard) == Code.INVALID_TXN_STATE
+    assert committed(world, "g", require_stable=True) == 10
 
 
 # --- deletion and expiry ------------------------------------------------------------------------------------------------

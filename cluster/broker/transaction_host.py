@@ -1,0 +1,311 @@
+"""The transaction coordinators of this broker, and what partitions here have to do with transactions of any coordinator.
+
+    effects of shards      WriteMarkers --to every partition's leader, until it has it--> MarkersDone
+    other brokers          WriteTxnMarkers: markers for partitions that are led here
+    the data plane         Verify: a producer opens its transaction on a partition; the coordinator is asked (KIP-890)
+
+INVARIANT: a marker is written only while the shard that asked for it is at work: one that is late could end the next
+transaction of a producer of the old protocol.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from cluster.broker.coordinator_host import CoordinatorHost, CoordinatorKind, build_marker
+from cluster.broker.peers import UNREACHABLE, Links
+from cluster.coordinator.group import shard as groups
+from cluster.coordinator.txn.records import TABLE
+from cluster.coordinator.txn.requests import MarkersDone, WriteMarkers
+from cluster.coordinator.txn.settings import transaction_settings
+from cluster.coordinator.txn.shard import TransactionShard
+from cluster.coordinator.values import Request
+from cluster.handlers.coordination import partition_of
+from cluster.handlers.internal_topics import GROUP_TOPIC, TRANSACTION_TOPIC
+from cluster.plane.native import match_names
+from pykafkacore.protocol.apis import api as api_named
+from pykafkacore.protocol.errors import ApiError, Code
+
+if TYPE_CHECKING:
+    from cluster.metadata.apply import ImageDelta
+
+log = logging.getLogger("pykafkacore.transactions")
+
+Place = tuple[str, int]
+
+RETRY_FIRST_S = 0.02
+RETRY_MAX_S = 1.0
+# KAFKA: a broker waits a little for the end of the transaction before, then lets the client ask again.
+CONCURRENT_RETRY_S = 0.02
+CONCURRENT_WAIT_S = 0.1
+ADDS_PARTITIONS_FROM = 12
+ABORTABLE_FROM = 11
+
+_RETRIABLE = frozenset(
+    {Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR, Code.REQUEST_TIMED_OUT}
+)
+_FENCED = frozenset({Code.INVALID_PRODUCER_EPOCH, Code.TRANSACTION_COORDINATOR_FENCED})
+
+
+class TransactionHost:
+    """Implements `cluster.handlers.context.Transactions`."""
+
+    def __init__(self, ctx: Any, node_id: int, listener: str, links: Links, make_host: Callable[..., CoordinatorHost]) -> None:
+        """`ctx`: the broker, as handlers see it; `listener`: the one on which brokers reach one another."""
+        self._ctx = ctx
+        self._node_id = node_id
+        self._listener = listener
+        self._links = links
+        self._settings = transaction_settings(ctx.settings)
+        self._spares: list[int] = []
+        self.host = make_host(CoordinatorKind(TRANSACTION_TOPIC, TABLE, self._make_shard), self._perform)
+
+    def _make_shard(self, partition: int, leader_epoch: int) -> TransactionShard:
+        return TransactionShard(partition, self._settings, self.transaction_version, leader_epoch, match_names)
+
+    def transaction_version(self) -> int:
+        level: int = self._ctx.finalized_features.get("transaction.version", 0)
+        return level
+
+    @property
+    def partition_count(self) -> int:
+        return self.host.partition_count
+
+    def led_partitions(self) -> list[int]:
+        return self.host.led_partitions()
+
+    async def ask(self, partition: int, make_request: Callable[[int], Any]) -> Any:
+        return await self.host.ask(partition, make_request)
+
+    async def ask_with_spare(self, partition: int, make_request: Callable[[int, int], Any]) -> Any:
+        """As `ask`, with a producer id that the coordinator may give away."""
+        spare = self._spares.pop() if self._spares else await self._ctx.producer_id()
+        used = True
+        try:
+            response = await self.host.ask(partition, lambda ticket: make_request(ticket, spare))
+            used = response.producer_id == spare
+            return response
+        except ApiError:
+            used = False
+            raise
+        finally:
+            if not used:
+                self._spares.append(spare)
+
+    def on_image(self, delta: ImageDelta) -> None:
+        changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
+        if changed and self.host.concerns(delta.before, delta.after, changed):
+            self.host.on_image(delta.after)
+
+    def close(self) -> None:
+        self.host.close()
+
+    # --- markers out --------------------------------------------------------------------------------------------------------
+
+    def _perform(self, partition: int, effect: WriteMarkers) -> None:
+        self.host.nursery.start_soon(self._write_out, partition, effect, self.host.shard_of(partition))
+
+    async def _write_out(self, partition: int, markers: WriteMarkers, shard: Any) -> None:
+        """Until every partition has its marker, was deleted, or the shard is no more."""
+        left = set(markers.partitions)
+        delay_s = RETRY_FIRST_S
+        while left:
+            if shard is None or self.host.shard_of(partition) is not shard:
+                return
+            done, fenced = await self._write_once(markers, left)
+            if fenced:
+                log.error("markers of %s are fenced by a newer coordinator or producer: %s", markers.transactional_id, fenced)
+                return
+            left -= done
+            if done and self.host.shard_of(partition) is shard:
+                report = MarkersDone(
+                    markers.transactional_id, markers.producer_id, markers.producer_epoch, tuple(sorted(done))
+                )
+                self.host.submit(partition, lambda _: report, lambda _: None)  # noqa: B023
+                self.host.flush()
+            if left:
+                await trio.sleep(delay_s)
+                delay_s = min(2 * delay_s, RETRY_MAX_S)
+
+    async def _write_once(self, markers: WriteMarkers, places: Iterable[Place]) -> tuple[set[Place], set[Place]]:
+        """(done, fenced)."""
+        image = self._ctx.image
+        by_leader: dict[int, list[Place]] = {}
+        done: set[Place] = set()
+        for topic, index in sorted(places):
+            found = image.topic_named(topic)
+            if found is None or index not in found.partitions:
+                done.add((topic, index))
+            else:
+                by_leader.setdefault(found.partitions[index].leader, []).append((topic, index))
+        fenced: set[Place] = set()
+        for leader, group in by_leader.items():
+            if leader == self._node_id:
+                codes = await self.write_here(markers, group)
+            else:
+                codes = await self._write_there(leader, markers, group)
+            done.update(place for place, code in codes.items() if code == 0)
+            fenced.update(place for place, code in codes.items() if code in _FENCED)
+        return done, fenced
+
+    async def _write_there(self, leader: int, markers: WriteMarkers, places: list[Place]) -> dict[Place, int]:
+        row = api_named("WriteTxnMarkers")
+        message = row.request
+        topics: dict[str, list[int]] = {}
+        for topic, index in places:
+            topics.setdefault(topic, []).append(index)
+        marker = message.WritableTxnMarker(
+            producer_id=markers.producer_id,
+            producer_epoch=markers.producer_epoch,
+            transaction_result=markers.commit,
+            topics=[message.WritableTxnMarkerTopic(name=t, partition_indexes=ps) for t, ps in topics.items()],
+            coordinator_epoch=markers.coordinator_epoch,
+            transaction_version=markers.transaction_version,
+        )
+        response = await self._ask_broker(leader, row, message(markers=[marker]))
+        if response is None:
+            return {}
+        return {
+            (topic.name, partition.partition_index): partition.error_code
+            for told in response.markers
+            for topic in told.topics
+            for partition in topic.partitions
+        }
+
+    async def _ask_broker(self, broker_id: int, row: Any, request: Any) -> Any:
+        """None where it cannot be reached."""
+        broker = self._ctx.image.brokers.get(broker_id)
+        endpoint = None if broker is None else broker.listener(self._listener)
+        if endpoint is None:
+            return None
+        try:
+            with trio.fail_after(30):
+                link = await self._links.to("transactions", endpoint.host, endpoint.port)
+                return await link.request(row, request, link.version_for(row))
+        except UNREACHABLE as error:
+            log.info("broker %d does not answer %s: %r", broker_id, row.name, error)
+            return None
+
+    # --- markers in -----------------------------------------------------------------------------------------------------------
+
+    async def write_here(self, markers: WriteMarkers, places: list[Place]) -> dict[Place, int]:
+        """The error code of each partition that is led here."""
+        codes: dict[Place, int] = {}
+        async with trio.open_nursery() as nursery:
+            for place in places:
+                nursery.start_soon(self._write_one, markers, place, codes)
+        return codes
+
+    async def _write_one(self, markers: WriteMarkers, place: Place, codes: dict[Place, int]) -> None:
+        topic, index = place
+        found = self._ctx.image.topic_named(topic)
+        if found is None or index not in found.partitions:
+            codes[place] = Code.UNKNOWN_TOPIC_OR_PARTITION
+        elif topic == GROUP_TOPIC:
+            codes[place] = await self._end_offsets(markers, index)
+        else:
+            batch = build_marker(
+                markers.producer_id, markers.producer_epoch, markers.commit, markers.coordinator_epoch,
+                self.host.clock.wall_ms(),
+            )  # fmt: skip
+            codes[place] = await self.host.append_everywhere(
+                (found.topic_id, index), batch, markers.transaction_version
+            )
+
+    async def _end_offsets(self, markers: WriteMarkers, index: int) -> int:
+        """Offsets are committed or dropped by their group's coordinator."""
+        request = groups.EndTransaction(
+            markers.producer_id, markers.producer_epoch, markers.commit, markers.coordinator_epoch
+        )
+        try:
+            await self._ctx.groups.ask(index, lambda _: request)
+        except ApiError as error:
+            return int(error.code)
+        return 0
+
+    # --- verification -----------------------------------------------------------------------------------------------------------
+
+    def on_verify(self, upcall: Any) -> None:
+        self.host.nursery.start_soon(self._verify, upcall)
+
+    async def _verify(self, upcall: Any) -> None:
+        transactional_id = upcall.transactional_id.decode("utf-8", "surrogateescape")
+        codes: dict[tuple[int, int, str, int], int] = {}
+        producers = {(producer_id, epoch) for producer_id, epoch, _, _ in upcall.partitions}
+        for producer_id, epoch in producers:
+            places = [(topic, index) for one, at, topic, index in upcall.partitions if (one, at) == (producer_id, epoch)]
+            found = await self.verify(
+                transactional_id, producer_id, epoch, places, verify_only=upcall.api_version < ADDS_PARTITIONS_FROM
+            )
+            for topic, index in places:
+                code = _for_producers(found[topic, index], upcall.api_version)
+                codes[producer_id, epoch, topic, index] = code
+        self._ctx.plane.core.verified(upcall.ticket, [codes[place] for place in upcall.partitions])
+
+    async def verify(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[Place], verify_only: bool
+    ) -> dict[Place, int]:
+        """What the transaction's coordinator says of each partition; with `verify_only` it adds none."""
+        if verify_only and not self._settings.partition_verification_enabled:
+            return dict.fromkeys(places, 0)
+        deadline = trio.current_time() + CONCURRENT_WAIT_S
+        while True:
+            codes = await self._verify_once(transactional_id, producer_id, producer_epoch, places, verify_only)
+            if Code.CONCURRENT_TRANSACTIONS not in codes.values() or trio.current_time() >= deadline:
+                return codes
+            await trio.sleep(CONCURRENT_RETRY_S)
+
+    async def _verify_once(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[Place], verify_only: bool
+    ) -> dict[Place, int]:
+        row = api_named("AddPartitionsToTxn")
+        message = row.request
+        topics: dict[str, list[int]] = {}
+        for topic, index in places:
+            topics.setdefault(topic, []).append(index)
+        transaction = message.AddPartitionsToTxnTransaction(
+            transactional_id=transactional_id,
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            verify_only=verify_only,
+            topics=[message.AddPartitionsToTxnTopic(name=name, partitions=indexes) for name, indexes in topics.items()],
+        )
+        topic = self._ctx.image.topic_named(TRANSACTION_TOPIC)
+        if topic is None:
+            return dict.fromkeys(places, Code.COORDINATOR_NOT_AVAILABLE)
+        partition = partition_of(transactional_id, len(topic.partitions))
+        leader = topic.partitions[partition].leader
+        try:
+            if leader == self._node_id:
+                result = await self.host.ask(
+                    partition, lambda ticket: Request(ticket, "AddPartitionsToTxn", 5, transaction)
+                )
+            else:
+                response = await self._ask_broker(leader, row, message(transactions=[transaction]))
+                if response is None or response.error_code:
+                    return dict.fromkeys(places, Code.COORDINATOR_NOT_AVAILABLE)
+                [result] = response.results_by_transaction
+        except ApiError as error:
+            return dict.fromkeys(places, error.code)
+        return {
+            (told.name, partition.partition_index): partition.partition_error_code
+            for told in result.topic_results
+            for partition in told.results_by_partition
+        }
+
+
+def _for_producers(code: int, api_version: int) -> int:
+    """A coordinator's error as Produce tells it.
+
+    KAFKA: Produce knows no PRODUCER_FENCED, and a coordinator that cannot be asked is like a replica that is missing."""
+    if code in _RETRIABLE:
+        return Code.NOT_ENOUGH_REPLICAS
+    if code in (Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_EPOCH):
+        return Code.INVALID_PRODUCER_EPOCH
+    if code == Code.TRANSACTION_ABORTABLE and api_version < ABORTABLE_FROM:
+        return Code.INVALID_TXN_STATE
+    return code
