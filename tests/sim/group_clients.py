@@ -20,6 +20,8 @@ class Client:
 
     request_timeout_ms = 30_000
     session_timeout_ms = 0
+    certain_for_ms = 0
+    """For so long after the coordinator heard it, nobody else is given what it has."""
     heard_at = 0
     member_id = ""
     """When it sent the last request that the coordinator answered well: its session runs from then, at least."""
@@ -96,7 +98,7 @@ class Client:
 class ClassicClient(Client):
     """The leader assigns, as clients do. Eager: it works on nothing while it joins."""
 
-    session_timeout_ms = 10_000
+    session_timeout_ms = certain_for_ms = 10_000
 
     def begin(self) -> None:
         self.member_id, self.generation, self.synced_generation = "", -1, -1
@@ -200,6 +202,8 @@ class ConsumerClient(Client):
 
     request_timeout_ms = 5_000
     session_timeout_ms = 45_000
+    # It may have been asked to give back by an answer that was lost.
+    certain_for_ms = rebalance_timeout_ms = 30_000
 
     def begin(self) -> None:
         self.member_id = f"{self.name}-{self.life}"
@@ -222,7 +226,7 @@ class ConsumerClient(Client):
                 if own:
                     rows.append(request.TopicPartitions(topic_id=topic_id(topic), partitions=own))
             fields = {
-                "rebalance_timeout_ms": 30_000, "subscribed_topic_names": list(self.topics), "topic_partitions": rows,
+                "rebalance_timeout_ms": self.rebalance_timeout_ms, "subscribed_topic_names": list(self.topics), "topic_partitions": rows,
             }  # fmt: skip
         body = request(
             group_id=self.group, member_id=self.member_id, member_epoch=self.epoch, instance_id=self.instance, **fields
