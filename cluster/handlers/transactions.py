@@ -41,6 +41,8 @@ def _ask(ctx: Context, call: Call, transactional_id: str, make_request: Callable
 
 async def init_producer_id(ctx: Context, call: Call) -> Any:
     body = call.request
+    if call.api_version >= 3 and not _come_together(body.producer_id, body.producer_epoch):
+        raise ApiError(Code.INVALID_REQUEST, "producer_id and producer_epoch come together, or neither does")
     if body.transactional_id is None:
         return schemas.INIT_PRODUCER_ID_RESPONSE(producer_id=await ctx.producer_id(), producer_epoch=0)
     if body.transactional_id == "":
@@ -49,6 +51,10 @@ async def init_producer_id(ctx: Context, call: Call) -> Any:
     return await ctx.transactions.ask_with_spare(
         partition, lambda ticket, spare: InitProducer(request_for(ctx, call, body, ticket), spare)
     )
+
+
+def _come_together(producer_id: int, producer_epoch: int) -> bool:
+    return (producer_id == producer_epoch == -1) or (producer_id >= 0 and producer_epoch >= 0)
 
 
 async def end_txn(ctx: Context, call: Call) -> Any:
@@ -61,6 +67,8 @@ async def end_txn(ctx: Context, call: Call) -> Any:
 
 async def add_offsets_to_txn(ctx: Context, call: Call) -> Any:
     body = call.request
+    if not body.transactional_id:
+        raise ApiError(Code.INVALID_REQUEST, "transactional_id is empty")
     if not body.group_id:
         raise ApiError(Code.INVALID_GROUP_ID, "group_id is empty")
     if not ctx.groups.partition_count:

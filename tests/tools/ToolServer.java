@@ -1,13 +1,15 @@
 import java.io.*;
 import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 
 /**
  * Runs Apache's command line tools one after another in one Java process: a start of Java for each would take a second.
  * Read from standard input: main class, arguments, standard input of the tool. Written: exit code, standard output, standard error.
- * What a tool would do by ending the process ends its thread instead; the thread stays parked, as nothing may go on after an exit.
+ * Where a tool would end the process, its shutdown hooks run and its thread stays parked: nothing of it goes on after that.
  */
 public class ToolServer {
     public static void main(String[] ignored) {
@@ -23,7 +25,7 @@ public class ToolServer {
     static void serve() throws Exception {
         DataInputStream in = new DataInputStream(new BufferedInputStream(System.in));
         DataOutputStream out = new DataOutputStream(new BufferedOutputStream(new FileOutputStream(FileDescriptor.out)));
-        onExit("ShutdownHookAdder", nothing -> { });
+        onExit("ShutdownHookAdder", hook -> hooks.add((Runnable) hook[1]));
         out.writeInt(0);
         out.flush();
         while (true) {
@@ -48,6 +50,8 @@ public class ToolServer {
             out.flush();
         }
     }
+
+    static final List<Runnable> hooks = new CopyOnWriteArrayList<>();
 
     static int call(String name, String[] args, byte[] stdin, OutputStream stdout, OutputStream stderr) throws Exception {
         int[] code = {0};
@@ -81,6 +85,13 @@ public class ToolServer {
         thread.setDaemon(true);
         thread.start();
         done.await();
+        for (Runnable hook : hooks) {
+            Thread last = new Thread(hook);
+            last.setDaemon(true);
+            last.start();
+            last.join(5000);
+        }
+        hooks.clear();
         out.flush();
         err.flush();
         return code[0];

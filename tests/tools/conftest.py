@@ -8,11 +8,13 @@ import pytest
 
 from tests.support import apache
 from tests.support.apache import ApacheKafka
-from tests.tools.kit import ApacheTools
+from tests.tools.kit import ApacheTools, Pair
 
 
 @pytest.fixture(scope="session")
 def theirs() -> Iterator[ApacheTools]:
+    if (reason := apache.missing()) is not None:
+        pytest.skip(reason)
     tools = ApacheTools()
     try:
         yield tools.wait_until_ready()
@@ -22,9 +24,12 @@ def theirs() -> Iterator[ApacheTools]:
 
 @pytest.fixture(scope="session")
 def broker(theirs: ApacheTools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
-    if (reason := apache.missing()) is not None:
-        pytest.skip(reason)
     kafka = ApacheKafka(tmp_path_factory.mktemp("apache"))
     kafka.format()
     with kafka:
         yield kafka
+
+
+@pytest.fixture(scope="session")
+def both(theirs: ApacheTools, broker: ApacheKafka) -> Pair:
+    return Pair(theirs, broker)

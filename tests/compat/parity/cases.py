@@ -8,18 +8,20 @@ Both brokers get all cases in the same order, so state may build up; still a cas
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pykafkacore.protocol.apis import api
-from tests.compat.parity import batches, groups
+from tests.compat.parity import batches, groups, transactions
 from tests.compat.parity.hostile import CLIENT_ID, UNKNOWN_ID, body_of, framed, header_of, mutations
 from tests.compat.parity.recorder import Case, Site, Step
 
 Tree = dict[str, Any]
-TOPICS = {"one": 2, "records": 2, "produce": 3, "compacted": 1, "stamped": 1, "shrunk": 2, "groups": 2, "grown": 1, "doomed": 1, "doomed-too": 1}
+TOPICS = {
+    "one": 2, "records": 2, "produce": 3, "compacted": 1, "stamped": 1, "shrunk": 2, "groups": 2, "grown": 1, "doomed": 1,
+    "doomed-too": 1, "moved": 2,
+}  # fmt: skip
 FOR_EVER = {"retention.ms": "-1"}  # the records of the tests have a fixed clock, which is long past one day
 TOPIC_CONFIGS = {
     "records": FOR_EVER,
@@ -75,6 +77,7 @@ def one_way(version: int) -> Iterator[Case]:
         topics = [named(version, 13, "name", "produce", partition_data=rows)]
         tree = good | {"acks": 0, "topic_data": topics}
         yield Case(f"acks 0: {told}", version, (Step("Produce", version, tree, is_one_way=True), after))
+    yield from transactions.produced(version)
 
 
 def fetch(version: int) -> dict[str, Tree]:
@@ -279,6 +282,7 @@ def describe_topic_partitions(version: int) -> dict[str, Tree]:
         "twice": one("one", "one"),
         "unknown": one("no-such-topic", "one"),
         "invalid": one("no such topic"),
+        "without a name": one("", "records"),
         "cursor behind": one("one", cursor=after("zzz", 0)),
         "cursor before": one("one", cursor=after("a", 3)),
         "cursor beyond the partitions": one("one", "records", cursor=after("one", 9)),
@@ -547,21 +551,6 @@ def unregister_broker(version: int) -> dict[str, Tree]:
     return {"unknown": {"broker_id": 77}}
 
 
-def init_producer_id(version: int) -> dict[str, Tree]:
-    def one(**more: Any) -> Tree:
-        kept = {key: value for key, value in more.items() if version >= 3 or not key.startswith("producer")}
-        return {"transactional_id": None, "transaction_timeout_ms": 60_000, **kept}
-
-    return {
-        "idempotent": one(),
-        "with an id": one(producer_id=5, producer_epoch=0),
-        "with an id alone": one(producer_id=5),
-        "with an epoch alone": one(producer_epoch=5),
-        "transactional id empty": one(transactional_id=""),
-        "timeout 0": one(transaction_timeout_ms=0),
-    }
-
-
 GOOD: dict[str, Callable[[int], dict[str, Tree]]] = {
     "Produce": produce,
     "Fetch": fetch,
@@ -571,7 +560,6 @@ GOOD: dict[str, Callable[[int], dict[str, Tree]]] = {
     "CreateTopics": create_topics,
     "DeleteTopics": delete_topics,
     "DeleteRecords": delete_records,
-    "InitProducerId": init_producer_id,
     "OffsetForLeaderEpoch": offset_for_leader_epoch,
     "DescribeConfigs": describe_configs,
     "AlterConfigs": alter_configs,
@@ -586,18 +574,20 @@ GOOD: dict[str, Callable[[int], dict[str, Tree]]] = {
     "ListConfigResources": list_config_resources,
     "DescribeTopicPartitions": describe_topic_partitions,
     **groups.GOOD,
+    **transactions.GOOD,
 }
 SPECIAL: dict[str, Callable[[int], Iterator[Case]]] = {
     "Produce": one_way,
     "Fetch": fetch_sessions,
     "Metadata": auto_creation,
     **groups.SPECIAL,
+    **transactions.SPECIAL,
 }
 
 # (API, case): what Apache Kafka leaves without an answer.
 UNANSWERED = [
     ("Produce", "*records null"), ("Produce", "*records of length -2"),
-    ("AlterConfigs", "*resources twice"), ("JoinGroup", "one protocol twice"),
+    ("AlterConfigs", "*resources twice"), ("JoinGroup", "one protocol twice"), ("AddPartitionsToTxn", "spoilt: transactions *"),
 ]  # fmt: skip
 
 
@@ -703,14 +693,9 @@ def some_records(site: Site) -> None:
         assert answer.responses[0].partition_responses[0].error_code == 0, answer
 
 
-def producer_ids(site: Site) -> None:
-    while site.ask("InitProducerId", 4, {"transactional_id": None, "transaction_timeout_ms": 60_000}).error_code:
-        time.sleep(0.01)
-
-
 def doomed_topics(site: Site) -> None:
     site.create({"gone-by-id": 1}, {})
 
 
-PREPARATIONS: tuple[Callable[[Site], None], ...] = (some_records, groups.coordinators, groups.kept_groups, producer_ids, doomed_topics)
+PREPARATIONS: tuple[Callable[[Site], None], ...] = (some_records, groups.coordinators, groups.kept_groups, transactions.coordinators, doomed_topics)
 __all__ = ["CLIENT_ID", "PREPARATIONS", "TOPICS", "TOPIC_CONFIGS", "cases_of"]

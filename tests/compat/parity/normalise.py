@@ -41,8 +41,9 @@ KEYED: dict[tuple[str, str], tuple[str, ...]] = {
 # Fields of which only the sign is compared: minus one, nothing, something.
 SIGN_ONLY = {
     "finalized_features_epoch", "producer_id", "partition_size", "total_bytes", "usable_bytes", "last_timestamp",
-    "log_append_time_ms", "session_id", "last_fetch_timestamp", "last_caught_up_timestamp",
+    "log_append_time_ms", "session_id", "transaction_start_time_ms", "last_fetch_timestamp", "last_caught_up_timestamp",
 }  # fmt: skip
+SETS = {"subscribed_topic_names"}
 EPOCHS = {"member_epoch", "group_epoch", "assignment_epoch"}  # of consumer groups: each counts from where it likes
 METADATA_LOG = {"high_watermark", "log_end_offset", "leader_epoch"}  # in DescribeQuorum
 # Configs whose values are places of a node.
@@ -77,6 +78,7 @@ class Normaliser:
                 value = self.structs(field.struct, value, place) if field.is_array else self.struct(field.struct, value, place)
             elif field.is_array and value is not None:
                 value = [self.value(field.name, each, body) for each in value]
+                value = sorted(value) if field.name in SETS else value
             else:
                 value = self.value(field.name, value, body)
             told[field.name] = value
@@ -84,6 +86,8 @@ class Normaliser:
 
     def structs(self, spec: StructSpec, rows: list[Any], place: str) -> Any:
         trees = [self.struct(spec, each, place) for each in rows]
+        if place == "transaction_states" and self.api_name == "ListTransactions":
+            trees = [each for each in trees if each["transactional_id"].startswith("kept-")]
         if self.api_name == "ListGroups":
             # Groups of other cases come and go with their members' sessions.
             trees = [each for each in trees if each["group_id"].startswith("kept-")]

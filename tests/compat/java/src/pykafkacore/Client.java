@@ -7,12 +7,14 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -37,6 +39,7 @@ public final class Client {
                 for (int i = 3; i < args.length; i++) consume(args[1], Path.of(args[2]), args[i]);
             }
             case "group" -> group(args[1], args[2], args[3], args[4]);
+            case "transform" -> transform(args[1], args[2], args[3], args[4], args[5]);
             default -> throw new IllegalArgumentException("produce, consume or group, not " + args[0]);
         }
     }
@@ -105,6 +108,42 @@ public final class Client {
             }
         } catch (org.apache.kafka.common.errors.WakeupException e) {
             consumer.close();
+        }
+    }
+
+    /** Consume, transform, produce, exactly once, until killed. On any error it ends, and is started anew. */
+    private static void transform(String bootstrap, String source, String target, String groupId, String transactionalId) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("group.id", groupId);
+        properties.put("group.instance.id", "only");
+        properties.put("enable.auto.commit", "false");
+        properties.put("isolation.level", "read_committed");
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("max.poll.records", "750");
+        properties.put("session.timeout.ms", "30000");
+        Properties sending = new Properties();
+        sending.put("bootstrap.servers", bootstrap);
+        sending.put("transactional.id", transactionalId);
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                KafkaProducer<byte[], byte[]> producer =
+                        new KafkaProducer<>(sending, new ByteArraySerializer(), new ByteArraySerializer())) {
+            producer.initTransactions();
+            consumer.subscribe(List.of(source));
+            while (true) {
+                var records = consumer.poll(Duration.ofMillis(500));
+                if (records.isEmpty()) continue;
+                producer.beginTransaction();
+                Map<TopicPartition, OffsetAndMetadata> ends = new HashMap<>();
+                for (ConsumerRecord<byte[], byte[]> record : records) {
+                    byte[] value = ("out-" + new String(record.value(), StandardCharsets.UTF_8)).getBytes(StandardCharsets.UTF_8);
+                    producer.send(new ProducerRecord<>(target, record.key(), value));
+                    ends.put(new TopicPartition(source, record.partition()), new OffsetAndMetadata(record.offset() + 1));
+                }
+                producer.sendOffsetsToTransaction(ends, consumer.groupMetadata());
+                producer.commitTransaction();
+            }
         }
     }
 
