@@ -21,6 +21,8 @@ from pykafkacore.protocol.schemas import transactions as schemas
 ADDS_OFFSETS_FROM = 5
 """TxnOffsetCommit versions from which the broker adds the offsets to the transaction itself (KIP-890)."""
 
+VERIFY_ATTEMPTS_MAX = 5
+
 # A transaction's coordinator speaks to producers; these are the group coordinator's words for the same.
 _AS_GROUPS_SAY = {
     Code.REQUEST_TIMED_OUT: Code.COORDINATOR_NOT_AVAILABLE,
@@ -69,8 +71,7 @@ async def add_offsets_to_txn(ctx: Context, call: Call) -> Any:
     body = call.request
     if not body.transactional_id:
         raise ApiError(Code.INVALID_REQUEST, "transactional_id is empty")
-    if not body.group_id:
-        raise ApiError(Code.INVALID_GROUP_ID, "group_id is empty")
+    # KAFKA: a group without a name is none of a transaction's business: its commit is refused later.
     if not ctx.groups.partition_count:
         raise ApiError(Code.COORDINATOR_NOT_AVAILABLE, "the topic of the group coordinators is not there yet")
     partition = partition_of(body.group_id, ctx.groups.partition_count)
@@ -141,10 +142,20 @@ async def txn_offset_commit(ctx: Context, call: Call) -> Any:
     if not ctx.groups.partition_count:
         raise ApiError(Code.COORDINATOR_NOT_AVAILABLE, "the topic of the group coordinators is not there yet")
     partition = partition_of(body.group_id, ctx.groups.partition_count)
-    places = Places(ctx, body.topics, by_id=call.api_version >= 6)
-    answered: list[Any] = []
-    if places.known:
-        # A marker that comes while the coordinator is asked makes its word void.
+    if not body.group_id:
+        raise ApiError(Code.INVALID_GROUP_ID, "group_id is empty")
+    # KAFKA: a topic without partitions is not answered.
+    places = Places(ctx, [topic for topic in body.topics if topic.partitions], by_id=call.api_version >= 6)
+    answered = await _commit_offsets(ctx, call, partition, places.known) if places.known else []
+    parts = message.TxnOffsetCommitResponseTopic, message.TxnOffsetCommitResponsePartition
+    return places.told(message, *parts, answered)
+
+
+async def _commit_offsets(ctx: Context, call: Call, partition: int, topics: list[Any]) -> list[Any]:
+    """The topics of the group coordinator's answer, once the transaction's own has said that the offsets are part of it."""
+    body = call.request
+    for attempt in range(VERIFY_ATTEMPTS_MAX):
+        # A marker that comes while the coordinator is asked makes its word void: it is asked anew.
         guard = await ctx.groups.ask(partition, lambda _: MarkerSeen(body.producer_id))
         codes = await ctx.transactions.verify(
             body.transactional_id, body.producer_id, body.producer_epoch, [(GROUP_TOPIC, partition)],
@@ -164,14 +175,18 @@ async def txn_offset_commit(ctx: Context, call: Call) -> Any:
             generation_id_or_member_epoch=body.generation_id_or_member_epoch,
             member_id=body.member_id,
             group_instance_id=body.group_instance_id,
-            topics=places.known,
+            topics=topics,
         )
-        response = await ctx.groups.ask(
-            partition, lambda ticket: request_for(ctx, call, OffsetsOfTransaction(asked, guard), ticket)
-        )
-        answered = response.topics
-    parts = message.TxnOffsetCommitResponseTopic, message.TxnOffsetCommitResponsePartition
-    return places.told(message, *parts, answered)
+        verified = OffsetsOfTransaction(asked, guard)
+        try:
+            response = await ctx.groups.ask(partition, lambda ticket: request_for(ctx, call, verified, ticket))  # noqa: B023
+        except ApiError as error:
+            if error.code != Code.INVALID_TXN_STATE or attempt + 1 == VERIFY_ATTEMPTS_MAX:
+                raise
+        else:
+            found: list[Any] = response.topics
+            return found
+    raise AssertionError("the last attempt returns or raises")
 
 
 # --- markers of other coordinators ----------------------------------------------------------------------------------------
@@ -181,6 +196,9 @@ async def write_txn_markers(ctx: Context, call: Call) -> Any:
     message = schemas.WRITE_TXN_MARKERS_RESPONSE
     response = message()
     for marker in call.request.markers:
+        if not any(topic.partition_indexes for topic in marker.topics):
+            # KAFKA: a marker for no partition is not answered.
+            continue
         markers = WriteMarkers(
             "",
             marker.producer_id,
@@ -190,7 +208,10 @@ async def write_txn_markers(ctx: Context, call: Call) -> Any:
             marker.transaction_version,
             tuple((topic.name, index) for topic in marker.topics for index in topic.partition_indexes),
         )
-        codes = await ctx.transactions.write_here(markers, list(markers.partitions))
+        if marker.producer_id < 0 or marker.producer_epoch < 0:
+            codes = dict.fromkeys(markers.partitions, int(Code.INVALID_REQUEST))
+        else:
+            codes = await ctx.transactions.write_here(markers, list(markers.partitions))
         row = message.WritableTxnMarkerPartitionResult
         response.markers.append(
             message.WritableTxnMarkerResult(

@@ -70,15 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     options = parse(arguments)
 
-    async def work(client: Client) -> None:
-        await (_alter(client, options) if options.alter else _describe(client, options))
+    async def work(client: Client) -> int:
+        return await (_alter(client, options) if options.alter else _describe(client, options))
 
     def complain(message: str) -> None:
         print(f"Error while executing config command with args '{' '.join(arguments)}'\n{message}", file=sys.stderr)
 
     try:
         if options.alter and options.add_config_file is not None:
-            added = {_checked_key(key): value for key, value in read_properties(options.add_config_file).items()}
+            added = read_properties(options.add_config_file)
             options.changes = [*((key, SET, value) for key, value in added.items()), *options.changes]
     except ToolError as error:
         complain(str(error))
@@ -221,14 +221,8 @@ def parse_added(text: str) -> dict[str, str]:
         key, equals, value = part.partition("=")
         if not equals:
             raise ToolError(BAD_PAIR)
-        found[_checked_key(key.strip())] = value.strip().replace("[", "").replace("]", "")
+        found[key.strip()] = value.strip().replace("[", "").replace("]", "")
     return found
-
-
-def _checked_key(key: str) -> str:
-    if not all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in key):
-        raise ToolError(f"Invalid character found for config key: {key}")
-    return key
 
 
 def _changes(options: Namespace) -> list[tuple[str, int, str | None]]:
@@ -242,7 +236,7 @@ def _changes(options: Namespace) -> list[tuple[str, int, str | None]]:
     added: dict[str, str] = {}
     if options.add_config is not None:
         added = parse_added(options.add_config)
-    deleted = [_checked_key(key.strip()) for key in (options.delete_config or "").split(",") if key.strip()]
+    deleted = [key.strip() for key in (options.delete_config or "").split(",") if key.strip()]
     changes: list[tuple[str, int, str | None]] = [(key, SET, value) for key, value in added.items()]
     return changes + [(key, DELETE, None) for key in deleted]
 
@@ -250,14 +244,15 @@ def _changes(options: Namespace) -> list[tuple[str, int, str | None]]:
 # ---- alter
 
 
-async def _alter(client: Client, options: Namespace) -> None:
+async def _alter(client: Client, options: Namespace) -> int:
     from pykafkacore.protocol.apis import api
 
     entity: Entity = options.entity
     if entity.type == "broker-loggers" and entity.name:
         known = {each.name for each in await _entries(client, entity, entity.name, True, options.bootstrap_server is None)}
         if unknown := [key for key, _, _ in options.changes if key not in known]:
-            fail(f"Invalid broker logger(s): {','.join(unknown)}")
+            print(f"Invalid broker logger(s): {','.join(unknown)}", file=sys.stderr)
+            return 1
     request = api("IncrementalAlterConfigs").request
     resource = request.AlterConfigsResource(
         resource_type=RESOURCES[entity.type][0],
@@ -279,6 +274,7 @@ async def _alter(client: Client, options: Namespace) -> None:
         print(f"Completed updating default config for {entity.type} in the cluster.")
     else:
         print(f"Completed updating config for {entity.singular} {entity.name}.")
+    return 0
 
 
 # ---- describe
@@ -303,9 +299,10 @@ def title(entity: Entity, name: str, with_defaults: bool) -> str:
     return f"{'All' if with_defaults else 'Dynamic'} configs for {entity.singular} {name} are:"
 
 
-async def _describe(client: Client, options: Namespace) -> None:
+async def _describe(client: Client, options: Namespace) -> int:
     entity: Entity = options.entity
-    known = await _known_names(client, entity, options)
+    # KAFKA: with --all nobody looks first whether there is such a thing.
+    known = {entity.name} if options.all and entity.name is not None else await _known_names(client, entity, options)
     if entity.name is None:
         names = java_hash_order(sorted(known))
         if entity.type == "brokers":
@@ -314,12 +311,13 @@ async def _describe(client: Client, options: Namespace) -> None:
         names = [entity.name]
     else:
         print(f"The {entity.singular} '{entity.name}' doesn't exist and doesn't have dynamic config.")
-        return
+        return 0
     for name in names:
-        entries = await _entries(client, entity, name, options.all, options.bootstrap_server is None)
         print(title(entity, name, options.all))
+        entries = await _entries(client, entity, name, options.all, options.bootstrap_server is None)
         for entry in sorted(entries, key=lambda each: each.name):
             print(config_line(entry))
+    return 0
 
 
 async def _known_names(client: Client, entity: Entity, options: Namespace) -> set[str]:

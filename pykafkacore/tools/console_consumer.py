@@ -16,6 +16,7 @@ from pykafkacore.tools.common import (
     ToolError,
     add_common,
     client_properties,
+    fail,
     finish,
     handle_help,
     message_of,
@@ -87,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     moved_option(parser, options, "formatter-property", "property", "Option", old_first=True)
     options.formatter = options.formatter.rpartition(".")[2]
     if options.formatter not in FORMATTERS:
-        parser.usage_error(f"{options.formatter} cannot be loaded here: only {', '.join(FORMATTERS)} are offered")
+        fail(f"{options.formatter} cannot be loaded here: only {', '.join(FORMATTERS)} are offered")
     if options.partition is not None and options.topic is None:
         parser.usage_error("The topic is required when partition is specified.")
     if options.group is not None and options.partition is not None:

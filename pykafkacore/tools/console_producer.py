@@ -20,6 +20,7 @@ from pykafkacore.tools.common import (
     ToolError,
     add_common,
     client_properties,
+    fail,
     finish,
     handle_help,
     int_property,
@@ -114,7 +115,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     moved_option(parser, options, "command-property", "producer-property", "Warning:")
     moved_option(parser, options, "command-config", "producer.config", "Warning:")
     if options.line_reader not in READER_CLASSES:
-        parser.usage_error(f"{options.line_reader} cannot be loaded here: only LineMessageReader is offered")
+        fail(f"{options.line_reader} cannot be loaded here: only LineMessageReader is offered")
     return options
 
 

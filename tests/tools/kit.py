@@ -118,7 +118,8 @@ class Pair:
         return self._neutral(mine, "ours", line), self._neutral(theirs, "them", line)
 
     def check(self, name: str, line: str, stdin: bytes = b"") -> None:
-        agree(*self.run(name, line, stdin))
+        mine, theirs = self.run(name, line, stdin)
+        agree(mine, theirs, line)
 
     @staticmethod
     def _neutral(done: Done, who: str, line: str) -> Done:
@@ -128,10 +129,10 @@ class Pair:
         return Done(done.code, neutral(done.out), neutral(done.err))
 
 
-def agree(mine: Done, theirs: Done) -> None:
+def agree(mine: Done, theirs: Done, call: str = "") -> None:
     """Exit code and standard output to the letter, and what `told` leaves of standard error."""
-    assert (mine.code, mine.out) == (theirs.code, theirs.out), f"ours: {mine}\ntheirs: {theirs}"
-    assert told(mine.err) == told(theirs.err)
+    assert (mine.code, mine.out) == (theirs.code, theirs.out), f"{call}\nours: {mine}\ntheirs: {theirs}"
+    assert told(mine.err) == told(theirs.err), f"{call}\nours: {told(mine.err)}\ntheirs: {told(theirs.err)}"
 
 
 def agree_roughly(mine: Done, theirs: Done) -> None:

@@ -296,6 +296,11 @@ def test_configs_are_handled_alike(both: Pair, file: Path) -> None:
         both.check(C, f"{B} {line}".replace("{file}", str(file)))
 
 
+def test_configs_of_a_topic_that_is_not_there_are_no_answer(both: Pair) -> None:
+    mine, theirs = both.run(C, f"{B} --describe --topic nowhere --all")
+    agree_roughly(mine, theirs)
+
+
 @pytest.mark.parametrize("line", AT_A_CONTROLLER)
 def test_configs_are_handled_alike_at_a_controller(both: Pair, line: str) -> None:
     both.check(C, f"--bootstrap-controller {{c}} {line}")

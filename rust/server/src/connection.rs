@@ -21,6 +21,8 @@ use mio::net::TcpStream;
 use replica::fetch::{Answer, Fetching};
 use replica::partition::Records;
 use replica::produce::{Produced, Unverified};
+use replica::view::PartitionKey;
+use wire::ErrorCode;
 use wire::frame::{Frame, FrameError, SIZE_BYTES, next_frame};
 use wire::header::RequestHeader;
 
@@ -71,6 +73,9 @@ pub struct Verifying {
     pub header: RequestHeader,
     pub frame: BytesMut,
     pub unverified: Vec<Unverified>,
+    /// What the coordinator refused so far.
+    pub refused: Vec<(PartitionKey, ErrorCode)>,
+    pub attempts: u32,
 }
 
 pub struct Connection {

@@ -42,6 +42,7 @@ const LISTENERS: usize = usize::MAX / 2;
 /// Requests answered for one connection before the others get their turn.
 const REQUESTS_A_TURN: usize = 64;
 const IDLE_SWEEP_MS: u64 = 1000;
+const VERIFY_ATTEMPTS_MAX: u32 = 5;
 
 pub enum Message {
     Accepted {
@@ -521,7 +522,8 @@ impl Reactor {
             let unverified = unverified(&self.shared.published.load(), &request, &frame);
             if !unverified.is_empty() {
                 let transactional_id = Bytes::copy_from_slice(transactional_id.of(&frame));
-                self.verify(key, Verifying { header, frame, unverified }, transactional_id);
+                let verifying = Verifying { header, frame, unverified, refused: Vec::new(), attempts: 0 };
+                self.verify(key, verifying, transactional_id);
                 return Ok(());
             }
         }
@@ -548,27 +550,40 @@ impl Reactor {
     fn verified(&mut self, ticket: Ticket, errors: &[i16]) {
         let key = key_of(ticket);
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
-        let verifying = match std::mem::replace(&mut connection.pending, Pending::None) {
+        let mut verifying = match std::mem::replace(&mut connection.pending, Pending::None) {
             Pending::Verify(verifying) => *verifying,
             other => {
                 connection.pending = other;
                 return;
             }
         };
-        let mut refused = Vec::new();
-        for (unverified, error) in verifying.unverified.iter().zip(errors) {
+        for (unverified, error) in verifying.unverified.drain(..).zip(errors) {
             match ErrorCode(*error) {
                 ErrorCode::NONE => unverified.confirm(),
-                error => refused.push((unverified.partition.key(), error)),
+                error => verifying.refused.push((unverified.partition.key(), error)),
             }
         }
-        let Verifying { header, frame, .. } = verifying;
-        let result = ProduceRequest::decode(&frame, header.body, header.api_version)
-            .map_err(Closed::from)
-            .and_then(|request| self.produce(key, header, frame, request, &refused));
-        match result {
+        match self.produce_or_verify_again(key, verifying) {
             Ok(()) => self.drive(key),
             Err(why) => self.close(key, why),
+        }
+    }
+
+    /// The marker of the transaction before may have come meanwhile, and made the coordinator's word void: it is asked anew.
+    fn produce_or_verify_again(&mut self, key: usize, mut verifying: Verifying) -> Result<(), Closed> {
+        let header = verifying.header;
+        let request = ProduceRequest::decode(&verifying.frame, header.body, header.api_version)?;
+        let mut left = unverified(&self.shared.published.load(), &request, &verifying.frame);
+        left.retain(|each| verifying.refused.iter().all(|(refused, _)| *refused != each.partition.key()));
+        verifying.attempts += 1;
+        match request.transactional_id {
+            Some(id) if !left.is_empty() && verifying.attempts < VERIFY_ATTEMPTS_MAX => {
+                let transactional_id = Bytes::copy_from_slice(id.of(&verifying.frame));
+                verifying.unverified = left;
+                self.verify(key, verifying, transactional_id);
+                Ok(())
+            }
+            _ => self.produce(key, header, verifying.frame, request, &verifying.refused),
         }
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from clients.common import Record, Stop, main
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
@@ -58,5 +60,40 @@ def group(bootstrap: str, topic: str, group_id: str, protocol: str, stop: Stop):
     consumer.close()
 
 
+def transact(bootstrap: str, topic: str, transactional_id: str) -> None:
+    """Six transactions of ten records, every other one aborted."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": transactional_id})
+    producer.init_transactions(30)
+    for i in range(6):
+        producer.begin_transaction()
+        for k in range(10):
+            producer.produce(topic, value=f"{i}-{k}")
+        producer.flush(30)
+        if i % 2 == 0:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+
+
+def isolated(bootstrap: str, topic: str, level: str) -> None:
+    """Prints every value up to the end as this isolation level sees it."""
+    config = {"bootstrap.servers": bootstrap, "group.id": "unused", "isolation.level": level}
+    consumer = Consumer({**config, "enable.partition.eof": True, "enable.auto.commit": False})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, index, 0) for index in partitions])
+    ended: set[int] = set()
+    while len(ended) < len(partitions):
+        message = consumer.poll(10)
+        if message.error():
+            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+            ended.add(message.partition())
+        else:
+            print(message.value().decode())
+    consumer.close()
+
+
 if __name__ == "__main__":
-    main(produce, consume, group)
+    if sys.argv[1] in ("transact", "isolated"):
+        {"transact": transact, "isolated": isolated}[sys.argv[1]](*sys.argv[2:])
+    else:
+        main(produce, consume, group)

@@ -152,6 +152,57 @@ func group(bootstrap, topic, id string) {
 	client.Close()
 }
 
+// transact makes six transactions of ten records, every other one aborted.
+func transact(bootstrap, topic, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.DefaultProduceTopic(topic), kgo.TransactionalID(id),
+		kgo.AllowAutoTopicCreation())
+	check(err)
+	defer client.Close()
+	for i := 0; i < 6; i++ {
+		check(client.BeginTransaction())
+		for k := 0; k < 10; k++ {
+			check(client.ProduceSync(ctx, kgo.StringRecord(fmt.Sprintf("%d-%d", i, k))).FirstErr())
+		}
+		check(client.EndTransaction(ctx, i%2 == 0))
+	}
+}
+
+// isolated prints every value up to the end as this isolation level sees it.
+func isolated(bootstrap, topic, level string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	isolation := kgo.ReadUncommitted()
+	if level == "read_committed" {
+		isolation = kgo.ReadCommitted()
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())
+	check(err)
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
+	check(err)
+	left := map[int32]int64{}
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Offset > 0 {
+			left[end.Partition] = end.Offset
+		}
+	})
+	for len(left) > 0 {
+		fetches := client.PollFetches(ctx)
+		check(fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			if !r.Attrs.IsControl() {
+				fmt.Println(string(r.Value))
+			}
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		})
+	}
+}
+
 // admin does one round of everything an administrator does, and prints what came of it.
 func admin(bootstrap, topic string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -204,6 +255,10 @@ func main() {
 		for _, topic := range os.Args[4:] {
 			consume(os.Args[2], os.Args[3], topic)
 		}
+	case "transact":
+		transact(os.Args[2], os.Args[3], os.Args[4])
+	case "isolated":
+		isolated(os.Args[2], os.Args[3], os.Args[4])
 	case "group":
 		group(os.Args[2], os.Args[3], os.Args[4])
 	case "admin":

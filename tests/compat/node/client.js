@@ -129,6 +129,39 @@ async function group(kafka, topic, groupId) {
   await consumer.run({ eachMessage: async ({ partition, message }) => process.stdout.write(`${partition}\t${message.offset}\n`) });
 }
 
+// Six transactions of ten records, every other one aborted.
+async function transact(kafka, topic, transactionalId) {
+  const producer = kafka.producer({ transactionalId, maxInFlightRequests: 1, idempotent: true });
+  await producer.connect();
+  for (let i = 0; i < 6; i++) {
+    const transaction = await producer.transaction();
+    for (let k = 0; k < 10; k++) await transaction.send({ topic, messages: [{ value: `${i}-${k}` }] });
+    await (i % 2 === 0 ? transaction.commit() : transaction.abort());
+  }
+  await producer.disconnect();
+}
+
+// Prints every value up to the end as this isolation level sees it. The last offset of each partition is a marker.
+async function isolated(kafka, topic, level) {
+  const admin = kafka.admin();
+  await admin.connect();
+  const left = new Map();
+  for (const { partition, high } of await admin.fetchTopicOffsets(topic)) if (BigInt(high) > 0n) left.set(partition, BigInt(high));
+  await admin.disconnect();
+  const consumer = kafka.consumer({ groupId: `isolated-${level}-${topic}`, readUncommitted: level === "read_uncommitted" });
+  const ended = new Promise((resolve) => {
+    consumer.on("consumer.end_batch_process", ({ payload }) => {
+      if (BigInt(payload.lastOffset) + 1n >= left.get(payload.partition)) left.delete(payload.partition);
+      if (left.size === 0) resolve();
+    });
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await consumer.run({ eachMessage: async ({ message }) => process.stdout.write(`${message.value}\n`) });
+  await ended;
+  await consumer.disconnect();
+}
+
 async function admin(kafka, topic) {
   const client = kafka.admin();
   await client.connect();
@@ -152,6 +185,8 @@ async function admin(kafka, topic) {
 
 async function main([command, bootstrap, ...rest]) {
   const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR });
+  if (command === "transact") return transact(kafka, rest[0], rest[1]);
+  if (command === "isolated") return isolated(kafka, rest[0], rest[1]);
   if (command === "group") return group(kafka, rest[0], rest[1]);
   if (command === "admin") return admin(kafka, rest[0]);
   const zstd = await new Promise((resolve) => require("zstd-codec").ZstdCodec.run((z) => resolve({ simple: new z.Simple(), streaming: new z.Streaming() })));

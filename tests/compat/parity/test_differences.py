@@ -8,7 +8,7 @@ import pytest
 
 from cluster.handlers.dispatch import BROKER_HANDLERS
 from pykafkacore.protocol.apis import api
-from tests.compat.parity.cases import GOOD, SPECIAL, cases_of, framing, last
+from tests.compat.parity.cases import GOOD, SPECIAL, TOPICS, cases_of, framing, last
 from tests.compat.parity.differences import DIFFERENCES, render
 from tests.compat.parity.hostile import body_of, mutations
 from tests.compat.parity.recorder import Site
@@ -18,7 +18,7 @@ BEGIN, END = "<!-- differences: begin -->\n", "<!-- differences: end -->\n"
 
 
 def site() -> Site:
-    return Site("nowhere", 0, topic_ids={name: bytes(15) + b"\7" for name in ("one", "records", "produce", "groups")})
+    return Site("nowhere", 0, topic_ids={name: bytes(15) + b"\7" for name in TOPICS})
 
 
 def test_the_document_says_what_the_table_says() -> None:
@@ -57,7 +57,8 @@ def test_a_mutation_changes_one_thing_at_one_place() -> None:
     assert len(told) == len(set(told))
     assert {"topics empty", "topics null", "topics twice", "topics.name null", "topics.topic_id unknown"} <= set(told)
     good = body_of("Metadata", 12, tree, site())
-    assert all(body_of("Metadata", 12, changed, site()) != good for _, changed in mutations("Metadata", 12, tree))
+    same = [told for told, changed in mutations("Metadata", 12, tree) if body_of("Metadata", 12, changed, site()) == good]
+    assert same == []
 
 
 def test_the_names_of_cases_are_unique_within_an_api_and_version() -> None:

@@ -39,6 +39,8 @@ public final class Client {
                 for (int i = 3; i < args.length; i++) consume(args[1], Path.of(args[2]), args[i]);
             }
             case "group" -> group(args[1], args[2], args[3], args[4]);
+            case "transact" -> transact(args[1], args[2], args[3]);
+            case "isolated" -> isolated(args[1], args[2], args[3]);
             case "transform" -> transform(args[1], args[2], args[3], args[4], args[5]);
             default -> throw new IllegalArgumentException("produce, consume or group, not " + args[0]);
         }
@@ -108,6 +110,48 @@ public final class Client {
             }
         } catch (org.apache.kafka.common.errors.WakeupException e) {
             consumer.close();
+        }
+    }
+
+    /** Six transactions of ten records, every other one aborted. */
+    private static void transact(String bootstrap, String topic, String transactionalId) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("transactional.id", transactionalId);
+        try (KafkaProducer<byte[], byte[]> producer =
+                new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer())) {
+            producer.initTransactions();
+            for (int i = 0; i < 6; i++) {
+                producer.beginTransaction();
+                for (int k = 0; k < 10; k++) {
+                    producer.send(new ProducerRecord<>(topic, (i + "-" + k).getBytes(StandardCharsets.UTF_8)));
+                }
+                producer.flush();
+                if (i % 2 == 0) producer.commitTransaction();
+                else producer.abortTransaction();
+            }
+        }
+    }
+
+    /** Prints every value up to the end as this isolation level sees it. */
+    private static void isolated(String bootstrap, String topic, String level) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("isolation.level", level);
+        properties.put("enable.auto.commit", "false");
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
+                    .map(info -> new TopicPartition(topic, info.partition()))
+                    .toList();
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    System.out.println(new String(record.value(), StandardCharsets.UTF_8));
+                }
+            }
         }
     }
 
