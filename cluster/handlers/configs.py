@@ -114,6 +114,9 @@ async def alter_configs(ctx: Context, call: Call) -> Any:
         # KAFKA: a broker takes an unknown broker id for a wrong request, a controller says that it is not registered.
         if told.error_code == Code.BROKER_ID_NOT_REGISTERED:
             told.error_code = Code.INVALID_REQUEST
+    # KAFKA: here a resource that is named twice is refused twice, by a controller once.
+    rows = {(told.resource_type, told.resource_name): told for told in response.responses}
+    response.responses = [rows[each.resource_type, each.resource_name] for each in call.request.resources]
     return response
 
 

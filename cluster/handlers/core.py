@@ -39,8 +39,8 @@ def api_versions(ctx: Context, call: Call) -> Any:
     ):
         return message(error_code=Code.INVALID_REQUEST)
     is_controller = call.listener in ctx.node.controller_listener_names
-    if call.api_version >= 5 and not is_controller:
-        error = _wrong_node(ctx, request.cluster_id, request.node_id)
+    if call.api_version >= 5:
+        error = _wrong_node(ctx, request.cluster_id, request.node_id, is_controller)
         if error:
             return message(error_code=error)
     rows = [
@@ -70,12 +70,17 @@ def api_versions(ctx: Context, call: Call) -> Any:
     )
 
 
-def _wrong_node(ctx: Context, cluster_id: str | None, node_id: int) -> int:
-    """KIP-1242: a client that knows whom it means to reach is told when this is somebody else."""
+def _wrong_node(ctx: Context, cluster_id: str | None, node_id: int, is_controller: bool) -> int:
+    """KIP-1242: a client that knows whom it means to reach is told when this is somebody else.
+
+    KAFKA: a controller only minds that both are told.
+    """
     if cluster_id is None and node_id == -1:
         return 0
     if cluster_id is None or node_id == -1:
         return Code.INVALID_REQUEST
+    if is_controller:
+        return 0
     return 0 if (cluster_id, node_id) == (ctx.cluster_id, ctx.node.node_id) else Code.REBOOTSTRAP_REQUIRED
 
 
@@ -87,7 +92,8 @@ def describe_cluster(ctx: Context, call: Call) -> Any:
         if request.endpoint_type not in (BROKERS, CONTROLLERS):
             raise ApiError(Code.UNSUPPORTED_ENDPOINT_TYPE, f"endpoint type {request.endpoint_type} is not known")
         raise ApiError(
-            Code.MISMATCHED_ENDPOINT_TYPE,
+            # KAFKA: version 0 cannot say which type it wants.
+            Code.MISMATCHED_ENDPOINT_TYPE if call.api_version >= 1 else Code.INVALID_REQUEST,
             f"the request was sent to an endpoint of type {_type_name(here)}, "
             f"but we wanted an endpoint of type {_type_name(request.endpoint_type)}",
         )

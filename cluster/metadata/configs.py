@@ -1,7 +1,7 @@
 """Changing configs: IncrementalAlterConfigs and AlterConfigs (full replace). Pure: plans Config records.
 
 INVARIANT: only what is valid as a whole is written, and only what changes.
-INVARIANT: every resource of a request is answered, as often as it is named; one given twice is refused.
+INVARIANT: every resource of a request is answered once; one given twice is refused.
 KAFKA: an invalid config of brokers or client metrics is INVALID_REQUEST, of all others INVALID_CONFIG.
 KAFKA: with ELR a change of min.insync.replicas clears the ELR of the topics it holds for; no broker has its own.
 Sources: KIP-133, KIP-339, KIP-966; PROTOCOL A.10, E.6.
@@ -64,6 +64,8 @@ def _alter_all(state: ControllerState, request: ControllerRequest, message: Any,
     results = []
     for position, resource in enumerate(body.resources):
         key = keys[position]
+        if key in keys[:position]:
+            continue
         code, error_message = Code.NONE, None
         try:
             if keys.count(key) > 1:

@@ -35,7 +35,7 @@ _LEGACY_BYTES_MIN = 14
 _WARM_INDEX_BYTES = 8192
 _TXN_ENTRY = Struct(">hqqqq")
 _PRODUCER_ENTRY = Struct(">qhiqiqiq")
-_DEFAULT_DECODERS = ("", "org.apache.kafka.tools.api.StringDecoder", "org.apache.kafka.tools.api.DefaultDecoder")
+_TEXT_DECODERS = (None, "org.apache.kafka.tools.api.StringDecoder", "org.apache.kafka.tools.api.DefaultDecoder")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -82,7 +82,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--share-group-state-decoder", action="store_true", help="... of __share_group_state")
     parser.add_argument("--remote-log-metadata-decoder", action="store_true", help="not offered: there is no remote log")
     for name in ("key-decoder-class", "value-decoder-class"):
-        parser.add_argument(f"--{name}", metavar="CLASS", default="", help="only Kafka's default, which is text")
+        parser.add_argument(f"--{name}", metavar="CLASS", help="only Kafka's own for text; prints keys and values too")
     parser.add_argument("--help", action="store_true", help="print this help")
     parser.add_argument("--version", action="store_true", help="print the version")
     if not arguments:
@@ -96,14 +96,14 @@ def _parse(arguments: list[str]) -> Namespace:
 def _decoder(options: Namespace) -> Decoder | None:
     """How keys and values are shown; None when they are not."""
     for name in (options.key_decoder_class, options.value_decoder_class):
-        if name not in _DEFAULT_DECODERS:
+        if name not in _TEXT_DECODERS:
             raise ToolError(f"decoder class {name} cannot be loaded here: leave it out to have text")
     if options.remote_log_metadata_decoder:
         raise ToolError("--remote-log-metadata-decoder is not offered: there is no remote storage here")
     wanted = (
         (options.offsets_decoder, "groups"), (options.transaction_log_decoder, "transactions"),
         (options.cluster_metadata_decoder, "metadata"), (options.share_group_state_decoder, "share_groups"),
-        (options.print_data_log, "plain"),
+        (options.print_data_log or options.key_decoder_class or options.value_decoder_class, "plain"),
     )  # fmt: skip
     name = next((name for is_wanted, name in wanted if is_wanted), None)
     if name is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pykafkacore.protocol import log_records as lr
 from pykafkacore.protocol.types import MalformedMessage, uuid_to_text
+from pykafkacore.tools.common import ToolError
 
 if TYPE_CHECKING:
     from pykafkacore.protocol.schema import FieldSpec, Message, StructSpec
@@ -112,22 +113,23 @@ def metadata(offset: int, key: bytes | None, value: bytes | None) -> tuple[str |
 
 
 def groups(offset: int, key: bytes | None, value: bytes | None) -> tuple[str | None, str | None]:
-    return _coordinator(offset, key, value, lr.GROUP_RECORDS, "offset")
+    return _coordinator(offset, key, value, lr.GROUP_RECORDS)
 
 
 def transactions(offset: int, key: bytes | None, value: bytes | None) -> tuple[str | None, str | None]:
-    return _coordinator(offset, key, value, lr.TRANSACTION_RECORDS, "transaction")
+    return _coordinator(offset, key, value, lr.TRANSACTION_RECORDS)
 
 
 def share_groups(offset: int, key: bytes | None, value: bytes | None) -> tuple[str | None, str | None]:
-    return _coordinator(offset, key, value, lr.SHARE_RECORDS, "share group")
+    return _coordinator(offset, key, value, lr.SHARE_RECORDS)
 
 
 def _coordinator(
-    offset: int, key: bytes | None, value: bytes | None, table: dict[int, tuple[Message, Message]], what: str
+    offset: int, key: bytes | None, value: bytes | None, table: dict[int, tuple[Message, Message]]
 ) -> tuple[str | None, str | None]:
     if key is None:
-        return f"Failed to decode message at offset {offset} using {what} topic decoder (message had a missing key)", None
+        # KAFKA: that ends the dump; what else cannot be read is said in its line.
+        raise ToolError(f"Failed to decode message at offset {offset} using the specified decoder (message had a missing key)")
     try:
         found = lr.decode_coordinator_key(key, table)
         if found is None:

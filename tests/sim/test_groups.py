@@ -5,6 +5,9 @@ Many more: python -m tests.sim.groups --seeds 10000.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -154,3 +157,15 @@ def test_offsets_that_a_reload_forgets_are_missed(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(AssertionError, match="ReplayIsState"):
         for seed in range(20):
             simulate(seed, rounds=10)
+
+
+@pytest.mark.slow
+def test_a_seed_takes_the_same_course_in_every_process() -> None:
+    program = "from tests.sim.groups import simulate; w = simulate(8); print(w.step_count, w.now, len(w.log))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1, told

@@ -5,6 +5,7 @@ Not a fake, and nothing of it is kept in this repository. Everything listens on 
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import subprocess
@@ -84,9 +85,17 @@ def run_tool(name: str, *args: str, stdin: str | None = None, check: bool = True
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that is free, and so is the next. Below those that the system gives to clients: one of them could have it while
+    a broker is being started again."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, socket.socket() as next_probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                next_probe.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen, deadline_s: float = 60) -> None:

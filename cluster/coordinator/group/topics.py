@@ -47,7 +47,8 @@ class GroupTopics:
 
     def _named(self, names: frozenset[str]) -> dict[bytes, SubscribedTopic]:
         found = {}
-        for name in names:
+        # In one order in every process: what an assignor comes to may depend on it.
+        for name in sorted(names):
             topic = self._image.topic_named(name)
             if topic is not None:
                 racks = tuple(self._racks(topic.partitions[index]) for index in sorted(topic.partitions))

@@ -64,7 +64,7 @@ def test_a_member_that_cannot_follow_blocks() -> None:
         ("metadata.version", 31, SAFE, Code.INVALID_UPDATE_VERSION),
         ("group.version", 0, UPGRADE, Code.INVALID_UPDATE_VERSION),
         ("group.version", 0, SAFE, Code.NONE),
-        ("group.version", 0, 9, Code.INVALID_REQUEST),
+        ("group.version", 0, 9, Code.INVALID_UPDATE_VERSION),
         ("group.version", -1, SAFE, Code.INVALID_UPDATE_VERSION),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cluster.handlers.dispatch import BROKER_HANDLERS
+from cluster.handlers.dispatch import HANDLERS
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import encode_response, decode_response
@@ -17,7 +17,7 @@ from pykafkacore.protocol.schema import StructSpec
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 
-OFFERED = {api(name).key for name in BROKER_HANDLERS}
+OFFERED = {kind: {api(name).key for name in handlers} for kind, handlers in HANDLERS.items()}
 _NUMBERED = re.compile(r"(fresh|made-by-asking)-[A-Za-z]*-?\d+")
 # Where all topics are listed, those are left out that one of the two makes when somebody needs them.
 LISTS_TOPICS = {"Metadata", "DescribeLogDirs", "ListConfigResources", "DescribeTopicPartitions"}
@@ -98,7 +98,7 @@ class Normaliser:
             trees = [each if each["name"] not in PLACES else {"name": each["name"]} for each in trees]
         if place == "api_keys":
             # What is not offered is not part of the comparison: every offered version is.
-            trees = [each for each in trees if each["api_key"] in OFFERED]
+            trees = [each for each in trees if each["api_key"] in OFFERED[self.site.kind]]
         if self.api_name in LISTS_TOPICS:
             trees = [each for each in trees if each.get("name", each.get("resource_name")) not in LATE_TOPICS]
         keys = KEYED.get((self.api_name, place))

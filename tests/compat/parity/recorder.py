@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pykafkacore.protocol.apis import api
+from pykafkacore.protocol.apis import BROKER, api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response
 from tests.compat.parity.hostile import body_of, framed, header_of
@@ -57,6 +57,7 @@ class Site:
     name: str
     port: int
     is_oracle: bool = False
+    kind: str = BROKER  # of the listener
     cluster_id: str = ""
     topic_ids: dict[str, bytes] = field(default_factory=dict)
     fresh: str = ""

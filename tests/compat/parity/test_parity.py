@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from cluster.handlers.dispatch import BROKER_HANDLERS
-from pykafkacore.protocol.apis import api
+from pykafkacore.protocol.apis import CONTROLLER, api
 from pykafkacore.testing import Broker
 from tests.compat.parity.cases import PREPARATIONS, TOPIC_CONFIGS, TOPICS, cases_of
-from tests.compat.parity.differences import DIFFERENCES
+from tests.compat.parity.differences import DIFFERENCES, ON_CONTROLLER
 from tests.compat.parity.normalise import codes_of, differences, tree_of
 from tests.compat.parity.recorder import Case, Site
 from tests.support import apache
@@ -20,7 +20,6 @@ from tests.support.apache import ApacheKafka
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
 # Of the controllers' own listener only what changes no quorum: requests of Raft, made up, would depose the leader.
-ON_CONTROLLER = "on a controller: "
 CONTROLLER_APIS = (
     "ApiVersions", "CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs",
     "DescribeQuorum", "UpdateFeatures", "DescribeCluster", "UnregisterBroker",
@@ -49,7 +48,7 @@ def sites(tmp_path_factory):
             for prepare in PREPARATIONS:
                 prepare(site)
         controllers = [ours.node.bound["CONTROLLER"], theirs.controller_port]
-        yield pair, tuple(replace(site, port=port) for site, port in zip(pair, controllers, strict=True))
+        yield pair, tuple(replace(site, port=port, kind=CONTROLLER) for site, port in zip(pair, controllers, strict=True))
 
 
 def versions_of(sites: tuple[Site, Site]) -> dict[int, tuple[int, int]]:
