@@ -122,9 +122,7 @@ class TransactionHost:
                 return
             left -= done
             if done and self.host.shard_of(partition) is shard:
-                report = MarkersDone(
-                    markers.transactional_id, markers.producer_id, markers.producer_epoch, tuple(sorted(done))
-                )
+                report = MarkersDone(markers, tuple(sorted(done)))
                 self.host.submit(partition, lambda _: report, lambda _: None)  # noqa: B023
                 self.host.flush()
             if left:

@@ -109,7 +109,7 @@ class Places:
 
 def _topic_row(like: Any, topic: Any, partitions: list[Any]) -> Any:
     """A row of the type `like` (or of its type), with the id where that type has one."""
-    kind = like if isinstance(like, type) else type(like)
+    kind: Any = like if isinstance(like, type) else type(like)
     if "topic_id" in kind.__slots__:
         return kind(name=topic.name, topic_id=topic.topic_id, partitions=partitions)
     return kind(name=topic.name, partitions=partitions)

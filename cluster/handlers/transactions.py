@@ -206,6 +206,7 @@ async def write_txn_markers(ctx: Context, call: Call) -> Any:
             marker.transaction_result,
             marker.coordinator_epoch,
             marker.transaction_version,
+            -1,
             tuple((topic.name, index) for topic in marker.topics for index in topic.partition_indexes),
         )
         if marker.producer_id < 0 or marker.producer_epoch < 0:

@@ -338,7 +338,8 @@ class _ReaderSource(_Source):
             return
         self.group("b", "n")
         self.flush()
-        self.line(f"if n < 0: {place} = None")
+        # KAFKA: in front of a tagged struct 0 is null; elsewhere only what is negative.
+        self.line(f"if n {'<=' if field.tag is not None else '<'} 0: {place} = None")
         self.line("else:")
         self.indent += 1
         self.line(f"{place} = {target} = new(C_{spec.name})")
@@ -539,7 +540,8 @@ class _WriterSource(_Source):
             self.struct(spec, name)
             return
         self.flush()
-        self.line(f"if {name} is None: {self.add}(b'\\xff')")
+        null = b"\0" if field.tag is not None else b"\xff"
+        self.line(f"if {name} is None: {self.add}({null!r})")
         self.line("else:")
         self.indent += 1
         self.group("b", "1")

@@ -226,28 +226,29 @@ def _timestamp_type(batch: dict[str, Any]) -> str:
     return "LogAppendTime" if batch["log_append_time"] else "CreateTime"
 
 
-def record_line(batch: dict[str, Any], record: Any, decoder: Decoder | None, skip_facts: bool) -> str:
-    """A record's line. KAFKA: without its facts, a record that shows nothing is an empty line without the mark."""
+def record_facts(batch: dict[str, Any], record: Any) -> str:
+    """What a record's line begins with: all but its key and value."""
     offset, timestamp, key, value, headers = record
-    line, prefix = "", "| "
-    if not skip_facts:
-        names = ",".join(name.decode("utf-8", "replace") for name, _ in headers)
-        line = (
-            f"| offset: {offset} {_timestamp_type(batch)}: {timestamp} keySize: {-1 if key is None else len(key)} "
-            f"valueSize: {-1 if value is None else len(value)} sequence: {_sequence(batch, offset)} headerKeys: [{names}]"
-        )
-        prefix = " "
-        if batch["is_control"]:
-            from pykafkacore.tools.record_text import control
+    names = ",".join(name.decode("utf-8", "replace") for name, _ in headers)
+    line = (
+        f"| offset: {offset} {_timestamp_type(batch)}: {timestamp} keySize: {-1 if key is None else len(key)} "
+        f"valueSize: {-1 if value is None else len(value)} sequence: {_sequence(batch, offset)} headerKeys: [{names}]"
+    )
+    if not batch["is_control"]:
+        return line
+    from pykafkacore.tools.record_text import control
 
-            line += control(key, value)
-    if decoder is not None and not batch["is_control"]:
-        shown_key, shown_value = decoder(offset, key, value)
-        if shown_key is not None:
-            line, prefix = f"{line}{prefix}key: {shown_key}", " "
-        if shown_value is not None:
-            line += f"{prefix}payload: {shown_value}"
-    return line
+    return line + control(key, value)
+
+
+def record_content(record: Any, decoder: Decoder, prefix: str) -> str:
+    """The rest of that line. KAFKA: with nothing before it, a record that shows nothing is an empty line without a mark."""
+    offset, _, key, value, _ = record
+    shown_key, shown_value = decoder(offset, key, value)
+    line = ""
+    if shown_key is not None:
+        line, prefix = f"{prefix}key: {shown_key}", " "
+    return line if shown_value is None else f"{line}{prefix}payload: {shown_value}"
 
 
 def _sequence(batch: dict[str, Any], offset: int) -> int:
@@ -281,7 +282,11 @@ def _dump_log(
                     findings.gaps.setdefault(absolute, []).append((last_offset, record[0]))
                 last_offset = record[0]
                 try:
-                    write(record_line(batch, record, decoder, options.skip_record_metadata) + "\n")
+                    if not options.skip_record_metadata:
+                        write(record_facts(batch, record))
+                    if decoder is not None and not batch["is_control"]:
+                        write(record_content(record, decoder, "| " if options.skip_record_metadata else " "))
+                    write("\n")
                 except MalformedMessage as error:
                     raise ToolError(f"{path}: the record at offset {record[0]} cannot be read: {error}") from None
         if size > read_bytes and options.max_bytes == INT32_MAX:
@@ -379,14 +384,12 @@ def _dump_index(path: str, absolute: str, options: Namespace, findings: Findings
 
 def _dump_time_index(path: str, absolute: str, options: Namespace, findings: Findings) -> None:
     index = read_time_index(path)
-    if not index.entries:
-        print(f"{path} is empty.")
-        return
     if options.index_sanity_check:
-        last_timestamp, last_offset = index.entries[-1]
-        is_sane = last_timestamp >= index.entries[0][0] and last_offset >= index.base_offset
+        first, last = (index.entries[0], index.entries[-1]) if index.entries else ((0, 0), (0, index.base_offset))
+        is_sane = last[0] >= first[0] and last[1] >= index.base_offset
         _check_sanity(path, absolute, index, 12, is_sane)
         return
+    # KAFKA: of an empty index nothing is said; of an empty .index it is.
     offsets = read_index(path[: path.rfind(".")] + ".index")
     previous = -1
     with _log_of(path) as log:

@@ -61,6 +61,8 @@ def _struct_json(spec: StructSpec, struct: Any, version: int) -> dict[str, Any]:
 
 
 def _is_default(field: FieldSpec, value: Any) -> bool:
+    if value is None:
+        return field.default is None
     if field.struct is not None and not field.is_array and field.default is not None:
         return bool(value == type(value)())
     if field.is_fresh:

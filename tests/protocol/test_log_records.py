@@ -95,3 +95,14 @@ def test_a_leader_change_is_its_flexible_message_at_version_0() -> None:
         version=0, leader_id=1, voters=[message.Voter(voter_id=1)], granting_voters=[message.Voter(voter_id=1)]
     )
     assert message.encode(struct, 0).hex() == "00000000000102000000010002000000010000"
+
+
+def test_a_tagged_struct_that_kafka_writes_as_null_is_null() -> None:
+    """Bytes of a running 4.4.0: one tag, of one byte, which is 0."""
+    from pykafkacore.protocol.schemas.coordinator_records import CONSUMER_GROUP_MEMBER_METADATA_VALUE as message
+
+    data = bytes.fromhex("0000000007726561646572" "0b2f3132372e302e302e31" "02076576656e7473" "01000493e0" "00" "01000100")
+    version, value = log_records.decode_versioned(message, data)
+    assert (version, value.classic_member_metadata, value.subscribed_topic_names) == (0, None, ["events"])
+    kept = message(classic_member_metadata=message.ClassicMemberMetadata(session_timeout_ms=7))
+    assert message.decode(message.encode(kept, 0), 0) == kept

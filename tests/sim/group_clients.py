@@ -226,7 +226,8 @@ class ConsumerClient(Client):
                 if own:
                     rows.append(request.TopicPartitions(topic_id=topic_id(topic), partitions=own))
             fields = {
-                "rebalance_timeout_ms": self.rebalance_timeout_ms, "subscribed_topic_names": list(self.topics), "topic_partitions": rows,
+                "rebalance_timeout_ms": self.rebalance_timeout_ms, "subscribed_topic_names": list(self.topics),
+                "topic_partitions": rows,
             }  # fmt: skip
         body = request(
             group_id=self.group, member_id=self.member_id, member_epoch=self.epoch, instance_id=self.instance, **fields

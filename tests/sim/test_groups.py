@@ -162,10 +162,10 @@ def test_offsets_that_a_reload_forgets_are_missed(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 def test_a_seed_takes_the_same_course_in_every_process() -> None:
     program = "from tests.sim.groups import simulate; w = simulate(8); print(w.step_count, w.now, len(w.log))"
-    told = {
-        subprocess.run(
-            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-    assert len(told) == 1, told
+
+    def told(seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert len({told(seed) for seed in ("1", "2", "3")}) == 1

@@ -54,10 +54,13 @@ class TxnWorld:
         self.protocols = protocols
         self.now = 1_000_000
         self.wall_ms = 0
+        self.turned_back_ms = 0
         self.step_count = 0
         self.faults = random.choice((0.0, 0.05, 0.2, 0.35))
-        self.crash_chance = random.choice((0.0, 0.02, 0.1))
+        self.crash_chance = random.choice((0.0, 0.02, 0.2))
         self.replication_ms = random.choice((0, 0, 10, 150))
+        self.marker_ms = random.choice((2, 40, 400))
+        self.crowd = random.choice((1, 2, 5))
         self.transaction_version = random.choice((0, 1, 2, 2))
         self.settings = TransactionSettings(abort_timed_out_interval_ms=1_000, remove_expired_interval_ms=10_000)
         self.log: list[Encoded] = []
@@ -67,6 +70,7 @@ class TxnWorld:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
         self._ticket = 0
+        self._under_way: set[tuple[WriteMarkers, Place]] = set()
         self._waiting: dict[int, Callable[[Any], None]] = {}
         self._spare = 1_000
         self._woken_at: int | None = None
@@ -139,9 +143,9 @@ class TxnWorld:
         values.replay(shard, 0, (values.decode(key, value, TRANSACTION_RECORDS) for key, value in self.log))
         return shard
 
-    def _start(self) -> None:
-        if not self.runtime.is_active:
-            self.leader_epoch += 1
+    def _start(self, leader_epoch: int | None = None) -> None:
+        if not self.runtime.is_active and leader_epoch in (None, self.leader_epoch):
+            self.leader_epoch += leader_epoch is None
             end = len(self.log)
             self._take(self.runtime.start(self.replayed(), self.leader_epoch, end, self.high_watermark, self.time()))
             self._replicate_later()
@@ -205,6 +209,11 @@ class TxnWorld:
         if append.leader_epoch != self.leader_epoch or not self.runtime.is_active:
             return
         assert append.base_offset == len(self.log), "the runtime knows where it writes"
+        if self.random.random() < self.crash_chance / 4:
+            # The log refuses it: another shard is loaded within the same leader epoch.
+            self._take(self.runtime.append_failed(append.leader_epoch, "no space"))
+            self.after(self.random.choice((0, 1, 20)), lambda leader_epoch=self.leader_epoch: self._start(leader_epoch))
+            return
         self.log.extend(append.records)
         self._batch_ends.append(len(self.log))
         self._tell_log(Logged, append.base_offset, len(self.log))
@@ -237,15 +246,17 @@ class TxnWorld:
 
     def _write_markers(self, asked: WriteMarkers) -> None:
         for place in asked.partitions:
-            self._send_marker(asked, place)
+            if (asked, place) not in self._under_way:
+                self._under_way.add((asked, place))
+                self._send_marker(asked, place)
 
     def _send_marker(self, asked: WriteMarkers, place: Place) -> None:
         """Until it is known to be written, one copy at a time, and what an earlier coordinator sent may arrive still. By the
         new protocol strays may come as late as they like: their epoch tells them apart."""
         if self.random.random() < self.faults:
-            self.after(self._delay(), lambda: self._again(asked, place))
+            self.after(self._marker_delay(), lambda: self._again(asked, place))
         else:
-            self.after(self._delay(), lambda: self._deliver_marker(asked, place))
+            self.after(self._marker_delay(), lambda: self._deliver_marker(asked, place))
         if asked.transaction_version >= 2 and self.random.random() < self.faults:
             stray_delay = self.random.choice((1, 40, 3_000, 20_000))
             self.after(stray_delay, lambda: self._deliver_marker(asked, place, is_stray=True))
@@ -255,11 +266,12 @@ class TxnWorld:
             asked.producer_id, asked.producer_epoch, asked.commit, asked.coordinator_epoch, asked.transaction_version
         )
         if code == "NONE" and self.random.random() >= self.faults:
-            done = MarkersDone(asked.transactional_id, asked.producer_id, asked.producer_epoch, (place,))
-            for _ in range(1 + (self.random.random() < self.faults)):
-                self.after(self._delay(), lambda: self._report(done))
+            done = MarkersDone(asked, (place,))
+            self.after(self._marker_delay(), lambda: self._report(done))
+            if self.faults and self.random.random() < 0.5:
+                self.after(self.random.randint(1, 2_000), lambda: self._report(done))
         elif not is_stray:
-            self.after(100 if code != "NONE" else self._delay(), lambda: self._again(asked, place))
+            self.after(100 if code != "NONE" else self._marker_delay(), lambda: self._again(asked, place))
 
     def _again(self, asked: WriteMarkers, place: Place) -> None:
         current = self.runtime.shard.transactions.get(asked.transactional_id) if self.runtime.is_active else None
@@ -267,9 +279,15 @@ class TxnWorld:
         is_open = is_open and current.status in (Status.PREPARE_COMMIT, Status.PREPARE_ABORT)
         if asked.coordinator_epoch == self.leader_epoch and is_open:
             self._send_marker(asked, place)
+        else:
+            self._under_way.discard((asked, place))
 
     def _report(self, done: MarkersDone) -> None:
+        self._under_way -= {(done.markers, place) for place in done.partitions}
         self.submit(lambda ticket: done, lambda answer: None)
+
+    def _marker_delay(self) -> int:
+        return self.random.randint(1, self.marker_ms)
 
     # --- the network --------------------------------------------------------------------------------------------------------
 
@@ -320,7 +338,7 @@ class TxnWorld:
             return
         first = True
         for _ in range(copies):
-            delay = self.random.choice((1, 2, 5, 40, 3_000, 20_000)) if any_time and not first else self._delay()
+            delay = self.random.choice((5, 40, 300, 3_000, 20_000)) if any_time and not first else self._delay()
             self.after(delay, lambda: self._deliver(client, what, answered))
             first = False
 
@@ -407,13 +425,14 @@ class TxnWorld:
 
     def wreak(self) -> None:
         choice = self.random.randrange(10)
-        if choice < 5:
+        if choice < self.crowd or not self.running:
             self.spawn()
         elif choice == 5:
             self.reload()
         elif choice == 6:
             jump_ms = (-30_000, 2_000, 70_000, 70_000, 8 * DAY_MS)
-            self.wall_ms = max(0, self.wall_ms + self.random.choice(jump_ms))
+            before, self.wall_ms = self.wall_ms, max(0, self.wall_ms + self.random.choice(jump_ms))
+            self.turned_back_ms += max(0, before - self.wall_ms)
             self._arm()
         elif choice == 7:
             self.transaction_version = 2
@@ -440,7 +459,7 @@ def simulate(seed: int, rounds: int = 30, **shape: Any) -> TxnWorld:
             world.wreak()
             world.run(world.random.choice((20, 200, 1_500)))
         world.heal()
-        world.run(CONVERGES_WITHIN_MS)
+        world.run(CONVERGES_WITHIN_MS + world.turned_back_ms)
         for invariant in AT_THE_END:
             try:
                 invariant(world)

@@ -9,7 +9,9 @@ import re
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 
 from tests.support import apache
@@ -25,9 +27,9 @@ class Done:
     err: str
 
 
-def ours(name: str, *args: str, stdin: bytes = b"", timeout_s: float = 60) -> Done:
+def ours(name: str, *args: str, stdin: bytes = b"", timeout_s: float = 60, cwd: Path | None = None) -> Done:
     done = subprocess.run(
-        [str(PROGRAMS / name), *args], input=stdin, capture_output=True, timeout=timeout_s, check=False
+        [str(PROGRAMS / name), *args], input=stdin, capture_output=True, timeout=timeout_s, check=False, cwd=cwd
     )
     return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
@@ -113,8 +115,12 @@ class Pair:
         return [each.format(w=who, b=b, c=c) for each in line.split()]
 
     def run(self, name: str, line: str, stdin: bytes = b"") -> tuple[Done, Done]:
-        mine = ours(name, *self.arguments(line, "ours"), stdin=stdin)
-        theirs = self.theirs(name, *self.arguments(line, "them"), stdin=stdin)
+        with ThreadPoolExecutor(1) as other:
+            running = other.submit(self.theirs, name, *self.arguments(line, "them"), stdin=stdin)
+            if "console" not in name:
+                running.result()  # one after the other: what one changes may not come between what the other reads
+            mine = ours(name, *self.arguments(line, "ours"), stdin=stdin)
+            theirs = running.result()
         return self._neutral(mine, "ours", line), self._neutral(theirs, "them", line)
 
     def check(self, name: str, line: str, stdin: bytes = b"") -> None:
@@ -129,13 +135,20 @@ class Pair:
         return Done(done.code, neutral(done.out), neutral(done.err))
 
 
+def same_output(mine: Done, theirs: Done, call: str = "") -> None:
+    if (mine.code, mine.out) != (theirs.code, theirs.out):
+        lines = "\n".join(unified_diff(theirs.out.splitlines(), mine.out.splitlines(), "theirs", "ours", n=0, lineterm=""))
+        told = f"theirs: {theirs.err[:500]}\nours: {mine.err[:500]}"
+        raise AssertionError(f"{call}\nexit code {mine.code}, not {theirs.code}\n{lines[:3000]}\n{told}")
+
+
 def agree(mine: Done, theirs: Done, call: str = "") -> None:
     """Exit code and standard output to the letter, and what `told` leaves of standard error."""
-    assert (mine.code, mine.out) == (theirs.code, theirs.out), f"{call}\nours: {mine}\ntheirs: {theirs}"
+    same_output(mine, theirs, call)
     assert told(mine.err) == told(theirs.err), f"{call}\nours: {told(mine.err)}\ntheirs: {told(theirs.err)}"
 
 
 def agree_roughly(mine: Done, theirs: Done) -> None:
     """Exit code and standard output to the letter; standard error has something in it, in words of our own."""
-    assert (mine.code, mine.out) == (theirs.code, theirs.out), f"ours: {mine}\ntheirs: {theirs}"
+    same_output(mine, theirs)
     assert mine.err.strip() and "Traceback" not in mine.err

@@ -2,9 +2,13 @@
 Pure values.
 
 A shard can neither allocate producer ids nor write markers, so the host
-    brings a spare producer id along with every request that may need one (an unused one may come along with the next);
+    brings a spare producer id along with every request that may need one. One that the answer does not name may come
+    along with another request, unless the shard was dropped meanwhile: what it decided may yet stand in the log;
     writes the markers of each `WriteMarkers` it is handed, again and again until the partition has it or its topic is
-    deleted, and reports with `MarkersDone`; it forgets all of them when the shard is dropped or its leadership ends.
+    deleted, and reports with `MarkersDone`;
+    has at most one marker of a producer under way to a partition, also when a shard that was dropped is loaded anew in the
+    same leader epoch and asks for what its predecessor asked for: by the old protocol a marker that comes late, when its
+    transaction is complete, would end the producer's next one. Between leader epochs the partitions see to that.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass
 
 from cluster.coordinator.txn.state import TopicPartition
 from cluster.coordinator.values import Request
-from cluster.shard import Ticket
+from cluster.shard import Offset, Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class AddOffsets:
 
 @dataclass(frozen=True, slots=True)
 class WriteMarkers:
-    """An effect: write these markers. `producer_epoch` is the one that the markers carry."""
+    """An effect: write these markers. `producer_epoch` is the one that the markers carry; `prepared_offset`, where the
+    outcome stands in the log, tells them from those of any other transaction."""
 
     transactional_id: str
     producer_id: int
@@ -54,15 +59,15 @@ class WriteMarkers:
     commit: bool
     coordinator_epoch: int
     transaction_version: int
+    prepared_offset: Offset
     partitions: tuple[TopicPartition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MarkersDone:
-    """These partitions have their marker, or are no more. May come in parts, repeatedly and late; producer id and epoch
-    are those of the `WriteMarkers`. The answer is whether the transaction is complete with it."""
+    """These partitions have the marker that was asked for, or are no more. May come in parts, repeatedly and late. Of
+    markers that were asked for in another leader epoch it counts for nothing: a partition that has not seen the present
+    one would still take a marker of that time. The answer is whether the transaction is complete with it."""
 
-    transactional_id: str
-    producer_id: int
-    producer_epoch: int
+    markers: WriteMarkers
     partitions: tuple[TopicPartition, ...]

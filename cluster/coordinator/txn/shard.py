@@ -91,6 +91,14 @@ class Written:
     partitions: frozenset[TopicPartition]
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Where an outcome stands in the log, and which partitions are not known to have its marker."""
+
+    offset: Offset
+    unmarked: frozenset[TopicPartition]
+
+
 class TransactionShard:
     def __init__(
         self,
@@ -108,13 +116,14 @@ class TransactionShard:
         self.match = match
         self.transactions: dict[str, Transaction] = {}
         self._ongoing: set[str] = set()
-        self._unmarked: dict[str, frozenset[TopicPartition]] = {}
+        self._prepared: dict[str, _Prepared] = {}
+        self._next_offset = 0
         self._renewed: dict[str, Renewed] = {}
 
     # --- the shard's contract -------------------------------------------------------------------------------------------
 
     def will_write_at(self, offset: Offset) -> None:
-        pass
+        self._next_offset = offset
 
     def handle(self, request: Any, now: Millis) -> Outcome:
         if isinstance(request, InitProducer):
@@ -131,7 +140,7 @@ class TransactionShard:
         transactional_id = record.key.transactional_id
         transaction = transaction_from(record)
         self._ongoing.discard(transactional_id)
-        self._unmarked.pop(transactional_id, None)
+        self._prepared.pop(transactional_id, None)
         if transaction is None:
             self.transactions.pop(transactional_id, None)
             self._renewed.pop(transactional_id, None)
@@ -141,13 +150,14 @@ class TransactionShard:
         if transaction.status is Status.ONGOING:
             self._ongoing.add(transactional_id)
         elif transaction.status in PREPARED:
-            self._unmarked[transactional_id] = transaction.partitions
+            self._prepared[transactional_id] = _Prepared(offset, transaction.partitions)
 
     def observe(self, fact: Renewed | Written, now: Millis) -> None:
         if isinstance(fact, Renewed):
             self._renewed[fact.transactional_id] = fact
         else:
-            self._unmarked[fact.transactional_id] -= fact.partitions
+            before = self._prepared[fact.transactional_id]
+            self._prepared[fact.transactional_id] = _Prepared(before.offset, before.unmarked - fact.partitions)
 
     def activate(self, now: Millis) -> Outcome:
         """What was decided and is not complete goes on. What is open has its time from when it began."""
@@ -157,7 +167,8 @@ class TransactionShard:
             if transaction.status is Status.PREPARE_EPOCH_FENCE:
                 self._log_end(transaction, transaction.fenced(now), now, records, effects)
             elif transaction.status in PREPARED:
-                self._carry_on(transaction, now, records, effects)
+                offset = self._prepared[transaction.transactional_id].offset
+                self._carry_on(transaction, offset, now, records, effects)
         timers = (
             SetTimer(ABORT_TIMED_OUT, now + self.settings.abort_timed_out_interval_ms),
             SetTimer(REMOVE_EXPIRED, now + self.settings.remove_expired_interval_ms),
@@ -183,16 +194,19 @@ class TransactionShard:
         self, before: Transaction, prepared: Transaction, now: Millis, records: list[Record], effects: list[Any]
     ) -> None:
         """The outcome, and all that can follow from it at once."""
+        offset = self._next_offset + len(records)
         records.append(self._record(before, prepared))
-        self._carry_on(prepared, now, records, effects)
+        self._carry_on(prepared, offset, now, records, effects)
 
-    def _carry_on(self, prepared: Transaction, now: Millis, records: list[Record], effects: list[Any]) -> None:
+    def _carry_on(
+        self, prepared: Transaction, offset: Offset, now: Millis, records: list[Record], effects: list[Any]
+    ) -> None:
         if prepared.partitions:
-            effects.append(self._markers(prepared))
+            effects.append(self._markers(prepared, offset))
         else:
             records.append(self._record(prepared, prepared.completed(now)))
 
-    def _markers(self, prepared: Transaction) -> WriteMarkers:
+    def _markers(self, prepared: Transaction, offset: Offset) -> WriteMarkers:
         return WriteMarkers(
             prepared.transactional_id,
             prepared.producer_id,
@@ -200,6 +214,7 @@ class TransactionShard:
             prepared.status is Status.PREPARE_COMMIT,
             self.coordinator_epoch,
             prepared.protocol,
+            offset,
             tuple(sorted(prepared.partitions)),
         )
 
@@ -361,13 +376,15 @@ class TransactionShard:
         return Outcome(records, response, effects=effects)
 
     def _markers_done(self, report: MarkersDone, now: Millis) -> Outcome:
-        current = self.transactions.get(report.transactional_id)
-        is_of_it = current is not None and current.producer == Producer(report.producer_id, report.producer_epoch)
-        if current is None or not is_of_it or current.status not in PREPARED:
+        markers, partitions = report.markers, frozenset(report.partitions)
+        prepared = self._prepared.get(markers.transactional_id)
+        if prepared is None or prepared.offset != markers.prepared_offset:
             return Outcome(response=False)
-        partitions = frozenset(report.partitions)
-        if self._unmarked[report.transactional_id] - partitions:
-            return Outcome(response=False, facts=(Written(report.transactional_id, partitions),))
+        if markers.coordinator_epoch != self.coordinator_epoch:
+            return Outcome(response=False)
+        if prepared.unmarked - partitions:
+            return Outcome(response=False, facts=(Written(markers.transactional_id, partitions),))
+        current = self.transactions[markers.transactional_id]
         return Outcome([self._record(current, current.completed(now))], response=True)
 
     # --- time ---------------------------------------------------------------------------------------------------------------

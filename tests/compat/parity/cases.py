@@ -52,7 +52,12 @@ def unknown(version: int, ids_from: int, key: str, **more: Any) -> Tree:
 def produce(version: int) -> dict[str, Tree]:
     def one(data: bytes, index: int = 0, topic: str = "produce", **more: Any) -> Tree:
         rows = [{"index": index, "records": data}]
-        return {"acks": -1, "timeout_ms": 5000, "topic_data": [named(version, 13, "name", topic, partition_data=rows)], **more}
+        return {
+            "acks": -1,
+            "timeout_ms": 5000,
+            "topic_data": [named(version, 13, "name", topic, partition_data=rows)],
+            **more,
+        }
 
     found = {"a batch": one(batches.good())}
     found |= {f"batch: {told}": one(data, 1) for told, data in batches.variants()}
@@ -62,7 +67,11 @@ def produce(version: int) -> dict[str, Tree]:
     found["internal topic"] = one(batches.good(), 0, "__consumer_offsets")
     found["acks 1"] = one(batches.good(), acks=1)
     rows = [{"index": 0, "records": batches.good()}]
-    found["unknown topic"] = {"acks": -1, "timeout_ms": 5000, "topic_data": [unknown(version, 13, "name", partition_data=rows)]}
+    found["unknown topic"] = {
+        "acks": -1,
+        "timeout_ms": 5000,
+        "topic_data": [unknown(version, 13, "name", partition_data=rows)],
+    }
     return found
 
 
@@ -126,7 +135,9 @@ def fetch_sessions(version: int) -> Iterator[Case]:
     full = fetch(version)["session asked for"]
 
     def step(epoch: int, **more: Any) -> Step:
-        return Step("Fetch", version, full | {"session_id": lambda s: s.answers[0].session_id, "session_epoch": epoch, **more})
+        return Step(
+            "Fetch", version, full | {"session_id": lambda s: s.answers[0].session_id, "session_epoch": epoch, **more}
+        )
 
     first = Step("Fetch", version, full)
     forgotten = [named(version, 13, "topic", "records", partitions=[0])]
@@ -134,7 +145,9 @@ def fetch_sessions(version: int) -> Iterator[Case]:
     yield Case("session: epoch repeated", version, (first, step(1, topics=[]), step(1, topics=[])))
     yield Case("session: epoch left out", version, (first, step(2, topics=[])))
     yield Case("session: asked again", version, (first, step(1)))
-    yield Case("session: forgotten", version, (first, step(1, topics=[], forgotten_topics_data=forgotten), step(2, topics=[])))
+    yield Case(
+        "session: forgotten", version, (first, step(1, topics=[], forgotten_topics_data=forgotten), step(2, topics=[]))
+    )
     yield Case("session: closed", version, (first, step(-1), step(1, topics=[])))
     yield Case("session: restarted", version, (first, step(0)))
     bad = unknown(version, 13, "topic", partitions=[{"fetch_offset": 0, "partition_max_bytes": 100}])
@@ -175,7 +188,10 @@ def offset_for_leader_epoch(version: int) -> dict[str, Tree]:
 
 def delete_records(version: int) -> dict[str, Tree]:
     def one(topic: str = "shrunk", offset: int = 1, index: int = 0) -> Tree:
-        return {"timeout_ms": 5000, "topics": [{"name": topic, "partitions": [{"partition_index": index, "offset": offset}]}]}
+        return {
+            "timeout_ms": 5000,
+            "topics": [{"name": topic, "partitions": [{"partition_index": index, "offset": offset}]}],
+        }
 
     return {
         "up to 1": one(),
@@ -206,7 +222,11 @@ def describe_log_dirs(version: int) -> dict[str, Tree]:
     def one(name: str, *indexes: int) -> Tree:
         return {"topics": [{"topic": name, "partitions": list(indexes)}]}
 
-    return {"a topic": one("records", 0, 1), "unknown topic": one("no-such-topic", 0), "partition unknown": one("one", 9)}
+    return {
+        "a topic": one("records", 0, 1),
+        "unknown topic": one("no-such-topic", 0),
+        "partition unknown": one("one", 9),
+    }
 
 
 # --- metadata -------------------------------------------------------------------------------------------------------------
@@ -316,7 +336,13 @@ def describe_quorum(version: int) -> dict[str, Tree]:
 
 
 def create_topics(version: int) -> dict[str, Tree]:
-    def one(name: Any = lambda site: site.fresh, count: int = 2, replication: int = 1, validate_only: bool = True, **more: Any) -> Tree:
+    def one(
+        name: Any = lambda site: site.fresh,
+        count: int = 2,
+        replication: int = 1,
+        validate_only: bool = True,
+        **more: Any,
+    ) -> Tree:
         configs = more.pop("configs", {"cleanup.policy": "compact"})
         rows = [{"name": key, "value": value} for key, value in configs.items()]
         topic = {"name": name, "num_partitions": count, "replication_factor": replication, "configs": rows, **more}
@@ -349,8 +375,9 @@ def create_topics(version: int) -> dict[str, Tree]:
     ):  # fmt: skip
         found[f"config {key}={value}"] = one(configs={key: value})
     for told, rows in (
-        ("good", [(0, [1])]), ("of two", [(0, [1]), (1, [1])]), ("with a gap", [(0, [1]), (2, [1])]), ("unknown broker", [(0, [9])]),
-        ("no replicas", [(0, [])]), ("broker twice", [(0, [1, 1])]), ("partition twice", [(0, [1]), (0, [1])]),
+        ("good", [(0, [1])]), ("of two", [(0, [1]), (1, [1])]), ("with a gap", [(0, [1]), (2, [1])]),
+        ("unknown broker", [(0, [9])]), ("no replicas", [(0, [])]),
+        ("broker twice", [(0, [1, 1])]), ("partition twice", [(0, [1]), (0, [1])]),
         ("negative broker", [(0, [-1])]), ("starting at 1", [(1, [1])]), ("uneven", [(0, [1]), (1, [1, 2])]),
     ):  # fmt: skip
         assignments = [{"partition_index": index, "broker_ids": brokers} for index, brokers in rows]
@@ -486,9 +513,7 @@ def _of_resources(one: Callable[..., Tree]) -> dict[str, Tree]:
 
 
 def incremental_alter_configs(version: int) -> dict[str, Tree]:
-    def one(
-        kind: int = TOPIC, name: str = "one", *configs: tuple[Any, ...], validate_only: bool = True
-    ) -> Tree:
+    def one(kind: int = TOPIC, name: str = "one", *configs: tuple[Any, ...], validate_only: bool = True) -> Tree:
         rows = [
             {"name": config[0], "config_operation": config[2] if len(config) > 2 else 0, "value": config[1]}
             for config in configs or [("retention.ms", "5000")]
@@ -521,7 +546,11 @@ def list_config_resources(version: int) -> dict[str, Tree]:
 def update_features(version: int) -> dict[str, Tree]:
     def one(feature: str, level: int, **more: Any) -> Tree:
         more = {key: value for key, value in more.items() if (key == "allow_downgrade") == (version == 0)}
-        return {"feature_updates": [{"feature": feature, "max_version_level": level, **more}], "timeout_ms": 5000, "validate_only": True}
+        return {
+            "feature_updates": [{"feature": feature, "max_version_level": level, **more}],
+            "timeout_ms": 5000,
+            "validate_only": True,
+        }
 
     found = {
         "unknown feature": one("no.such.feature", 1),
@@ -669,7 +698,9 @@ def framing() -> Iterator[Case]:
     for told, frame in frames.items():
         yield Case(told, 0, (Step("ApiVersions", 0, frame=lambda _, frame=frame: frame),))
     two = framed(header_of("ApiVersions", 0)) * 2
-    yield Case("two at once", 0, (Step("ApiVersions", 0, frame=lambda _: two), Step("ApiVersions", 0, frame=lambda _: b"")))
+    yield Case(
+        "two at once", 0, (Step("ApiVersions", 0, frame=lambda _: two), Step("ApiVersions", 0, frame=lambda _: b""))
+    )
     yield Case("one after another", 0, (Step("ApiVersions", 0, {}), Step("Metadata", 1, {"topics": []})))
 
 
@@ -690,7 +721,9 @@ def some_records(site: Site) -> None:
         ("shrunk", 1, batches.good()), ("produce", 2, batches.good(producer_id=99, producer_epoch=0, base_sequence=0)),
     ):  # fmt: skip
         rows = [{"index": index, "records": data}]
-        answer = site.ask("Produce", 9, {"acks": -1, "timeout_ms": 5000, "topic_data": [{"name": topic, "partition_data": rows}]})
+        answer = site.ask(
+            "Produce", 9, {"acks": -1, "timeout_ms": 5000, "topic_data": [{"name": topic, "partition_data": rows}]}
+        )
         assert answer.responses[0].partition_responses[0].error_code == 0, answer
 
 
@@ -698,5 +731,11 @@ def doomed_topics(site: Site) -> None:
     site.create({"gone-by-id": 1}, {})
 
 
-PREPARATIONS: tuple[Callable[[Site], None], ...] = (some_records, groups.coordinators, groups.kept_groups, transactions.coordinators, doomed_topics)
+PREPARATIONS: tuple[Callable[[Site], None], ...] = (
+    some_records,
+    groups.coordinators,
+    groups.kept_groups,
+    transactions.coordinators,
+    doomed_topics,
+)
 __all__ = ["CLIENT_ID", "PREPARATIONS", "TOPICS", "TOPIC_CONFIGS", "cases_of"]

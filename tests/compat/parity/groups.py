@@ -19,7 +19,10 @@ def coordinators(site: Site) -> None:
         found = site.ask("FindCoordinator", 4, {"coordinator_keys": ["x", "y"], "key_type": 0}).coordinators
         codes = {each.error_code for each in found}
         if codes == {0}:
-            codes = {site.ask("Heartbeat", 4, {"group_id": each, "member_id": "m", "generation_id": 1}).error_code for each in "xy"}
+            codes = {
+                site.ask("Heartbeat", 4, {"group_id": each, "member_id": "m", "generation_id": 1}).error_code
+                for each in "xy"
+            }
             if codes == {25}:
                 break
         assert codes <= {0, 14, 15, 16, 25}, codes
@@ -48,7 +51,12 @@ def find_coordinator(version: int) -> dict[str, Tree]:
 
     found = {"a group": one("kept-one")}
     if version >= 1:
-        found |= {"transaction": one("t", 1), "type 2": one("kept-one", 2), "type 3": one("t", 3), "type -1": one("t", -1)}
+        found |= {
+            "transaction": one("t", 1),
+            "type 2": one("kept-one", 2),
+            "type 3": one("t", 3),
+            "type -1": one("t", -1),
+        }
         found["a transaction without a name"] = one("", 1)
     return found
 
@@ -70,7 +78,11 @@ def by_name_or_id(version: int, ids_from: int, name: str) -> Tree:
 def offset_commit(version: int) -> dict[str, Tree]:
     def one(topic: str = "groups", index: int = 0, offset: int = 7, group: Any = fresh, **more: Any) -> Tree:
         row = {"partition_index": index, "committed_offset": offset, "committed_metadata": "m"}
-        where = {"topic_id": UNKNOWN_ID} if version >= 10 and topic == "no-such-topic" else by_name_or_id(version, 10, topic)
+        where = (
+            {"topic_id": UNKNOWN_ID}
+            if version >= 10 and topic == "no-such-topic"
+            else by_name_or_id(version, 10, topic)
+        )
         if topic == "no-such-topic" and version < 10:
             where = {"name": topic}
         return {"group_id": group, "topics": [{**where, "partitions": [row | more.pop("row", {})]}], **more}
@@ -181,14 +193,22 @@ def generations(version: int) -> Iterator[Case]:
     start = joined(version)
     beat = {"group_id": fresh, "generation_id": 1, "member_id": member}
     gone = [{"member_id": member}]
-    yield Case("life", version, (*start, sync(5), Step("Heartbeat", 4, beat), Step("LeaveGroup", 5, {"group_id": fresh, "members": gone})))
-    yield Case("life: joins again", version, (*start, sync(5), Step("JoinGroup", version, join(version, member_id=member))))
+    yield Case(
+        "life",
+        version,
+        (*start, sync(5), Step("Heartbeat", 4, beat), Step("LeaveGroup", 5, {"group_id": fresh, "members": gone})),
+    )
+    yield Case(
+        "life: joins again", version, (*start, sync(5), Step("JoinGroup", version, join(version, member_id=member)))
+    )
     other = [{"name": "sticky", "metadata": subscription(b"3")}]
     yield Case(
         "life: other protocols", version, (*start, sync(5), Step("JoinGroup", version, join(version, protocols=other)))
     )
     yield Case(
-        "life: other type", version, (*start, sync(5), Step("JoinGroup", version, join(version, protocol_type="connect")))
+        "life: other type",
+        version,
+        (*start, sync(5), Step("JoinGroup", version, join(version, protocol_type="connect"))),
     )
     described = Step("DescribeGroups", 6, {"groups": [fresh]})
     yield Case("life: described", version, (*start, described, sync(5), described))
@@ -201,7 +221,12 @@ def generations(version: int) -> Iterator[Case]:
 
 def sync_group(version: int) -> dict[str, Tree]:
     protocol = {"protocol_type": "consumer", "protocol_name": "range"} if version >= 5 else {}
-    tree = {"group_id": fresh, "generation_id": 1, "member_id": "nobody", "assignments": [{"member_id": "nobody", "assignment": b"x"}]}
+    tree = {
+        "group_id": fresh,
+        "generation_id": 1,
+        "member_id": "nobody",
+        "assignments": [{"member_id": "nobody", "assignment": b"x"}],
+    }
     return {"unknown group": tree | protocol, "group without a name": tree | protocol | {"group_id": ""}}
 
 
@@ -219,7 +244,11 @@ def syncs(version: int) -> Iterator[Case]:
 
 def heartbeat(version: int) -> dict[str, Tree]:
     tree = {"group_id": fresh, "generation_id": 1, "member_id": "nobody"}
-    return {"unknown group": tree, "group without a name": tree | {"group_id": ""}, "group of offsets": tree | {"group_id": "kept-one"}}
+    return {
+        "unknown group": tree,
+        "group without a name": tree | {"group_id": ""},
+        "group of offsets": tree | {"group_id": "kept-one"},
+    }
 
 
 def heartbeats(version: int) -> Iterator[Case]:
@@ -309,7 +338,9 @@ def offset_deletions(version: int) -> Iterator[Case]:
     row = {"partition_index": 0, "committed_offset": 5, "committed_metadata": ""}
     commit = Step("OffsetCommit", 8, {"group_id": fresh, "topics": [{"name": "groups", "partitions": [row]}]})
     delete = Step(
-        "OffsetDelete", version, {"group_id": fresh, "topics": [{"name": "groups", "partitions": [{"partition_index": 0}]}]}
+        "OffsetDelete",
+        version,
+        {"group_id": fresh, "topics": [{"name": "groups", "partitions": [{"partition_index": 0}]}]},
     )
     yield Case("deleted", version, (commit, delete, delete))
     yield Case("in use", version, (*joined(9), delete))
@@ -348,7 +379,9 @@ def consumer_lives(version: int) -> Iterator[Case]:
 
     def beat(epoch: int, **more: Any) -> Step:
         at = (lambda site: site.answers[0].member_epoch) if epoch == 1 else epoch
-        return Step("ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": member, "member_epoch": at, **more})
+        return Step(
+            "ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": member, "member_epoch": at, **more}
+        )
 
     def owned(*indexes: int) -> list[Tree]:
         return [{"topic_id": lambda site: site.topic_ids["groups"], "partitions": list(indexes)}]
@@ -356,10 +389,24 @@ def consumer_lives(version: int) -> Iterator[Case]:
     described = Step("ConsumerGroupDescribe", 1, {"group_ids": [fresh]})
     yield Case("life", version, (first, beat(1), beat(1, topic_partitions=owned(0, 1)), described, beat(-1), described))
     yield Case("life: fenced", version, (first, beat(7)))
-    yield Case("life: epoch 0 again", version, (first, beat(0, rebalance_timeout_ms=10_000, subscribed_topic_names=["groups"], topic_partitions=[])))
-    yield Case("life: subscription changed", version, (first, beat(1, subscribed_topic_names=["one", "groups"]), described))
-    yield Case("life: wrong member", version, (first, Step("ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": "nobody", "member_epoch": 2})))
-    yield Case("life: classic look", version, (first, Step("DescribeGroups", 6, {"groups": [fresh]}), Step("DeleteGroups", 2, {"groups_names": [fresh]})))
+    yield Case(
+        "life: epoch 0 again",
+        version,
+        (first, beat(0, rebalance_timeout_ms=10_000, subscribed_topic_names=["groups"], topic_partitions=[])),
+    )
+    yield Case(
+        "life: subscription changed", version, (first, beat(1, subscribed_topic_names=["one", "groups"]), described)
+    )
+    yield Case(
+        "life: wrong member",
+        version,
+        (first, Step("ConsumerGroupHeartbeat", version, {"group_id": fresh, "member_id": "nobody", "member_epoch": 2})),
+    )
+    yield Case(
+        "life: classic look",
+        version,
+        (first, Step("DescribeGroups", 6, {"groups": [fresh]}), Step("DeleteGroups", 2, {"groups_names": [fresh]})),
+    )
     rows = [{"partition_index": 0, "committed_offset": 5, "committed_metadata": ""}]
     commit = {"group_id": fresh, "topics": [{"name": "groups", "partitions": rows}], "member_id": member}
     yield Case(
@@ -367,7 +414,9 @@ def consumer_lives(version: int) -> Iterator[Case]:
         version,
         (
             first,
-            Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": lambda site: site.answers[0].member_epoch}),
+            Step(
+                "OffsetCommit", 9, commit | {"generation_id_or_member_epoch": lambda site: site.answers[0].member_epoch}
+            ),
             Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": 7}),
             Step("OffsetCommit", 9, commit | {"generation_id_or_member_epoch": 1, "member_id": "nobody"}),
             Step("OffsetCommit", 8, commit | {"generation_id_or_member_epoch": 1}),

@@ -103,7 +103,9 @@ def body_of(name: str, version: int, tree: dict[str, Any], site: Any) -> bytes:
     return Encoder(site, version, message.is_flexible(version)).struct(message.root, tree)
 
 
-def header_of(name: str, version: int, client_id: bytes | None = CLIENT_ID.encode(), length: int | None = None) -> bytes:
+def header_of(
+    name: str, version: int, client_id: bytes | None = CLIENT_ID.encode(), length: int | None = None
+) -> bytes:
     """`length` instead of the true one, for client ids that lie."""
     row = api(name)
     told = length if length is not None else -1 if client_id is None else len(client_id)
@@ -184,7 +186,11 @@ def _of_value(field: FieldSpec, value: Any, version: int) -> Iterator[tuple[str,
         yield "unknown", UNKNOWN_ID
     elif field.type in INT_MAX:
         for told, changed in (("-1", -1), ("-2", -2), ("0", 0), ("largest", INT_MAX[field.type])):
-            if changed != value and not (told == "largest" and field.name in PATIENCE) and (field.name, told) != ("acks", "0"):
+            if (
+                changed != value
+                and not (told == "largest" and field.name in PATIENCE)
+                and (field.name, told) != ("acks", "0")
+            ):
                 yield told, changed
     elif field.type == "bool":
         yield ("false" if value else "true"), not value

@@ -12,7 +12,7 @@ from typing import Any
 from cluster.handlers.dispatch import HANDLERS
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
-from pykafkacore.protocol.headers import encode_response, decode_response
+from pykafkacore.protocol.headers import decode_response, encode_response
 from pykafkacore.protocol.schema import StructSpec
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
@@ -59,7 +59,9 @@ def tree_of(site: Any, name: str, version: int, answer: bytes) -> Any:
     version = version if row.serves(version) else 0
     correlation_id, body = decode_response(row, version, answer)
     again = encode_response(row, version, correlation_id, body)
-    assert again == answer, f"{name} v{version} of {site.name} re-encodes to\n{again.hex()}, was\n{answer.hex()}\n{body}"
+    assert again == answer, (
+        f"{name} v{version} of {site.name} re-encodes to\n{again.hex()}, was\n{answer.hex()}\n{body}"
+    )
     return {"correlation_id": correlation_id} | Normaliser(site, name, version).struct(row.response.root, body, "")
 
 
@@ -75,7 +77,11 @@ class Normaliser:
             place = f"{path}.{field.name}" if path else field.name
             value = getattr(body, field.name)
             if field.struct is not None and value is not None:
-                value = self.structs(field.struct, value, place) if field.is_array else self.struct(field.struct, value, place)
+                value = (
+                    self.structs(field.struct, value, place)
+                    if field.is_array
+                    else self.struct(field.struct, value, place)
+                )
             elif field.is_array and value is not None:
                 value = [self.value(field.name, each, body) for each in value]
                 value = sorted(value) if field.name in SETS else value

@@ -25,7 +25,9 @@ def site() -> Site:
 def test_the_document_says_what_the_table_says() -> None:
     text = DOCUMENT.read_text()
     told = text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip()
-    assert told == render().strip(), "run `python -m tests.compat.parity.differences` and put its words into the document"
+    assert told == render().strip(), (
+        "run `python -m tests.compat.parity.differences` and put its words into the document"
+    )
 
 
 def test_every_difference_names_an_api_that_is_compared() -> None:
@@ -58,7 +60,9 @@ def test_a_mutation_changes_one_thing_at_one_place() -> None:
     assert len(told) == len(set(told))
     assert {"topics empty", "topics null", "topics twice", "topics.name null", "topics.topic_id unknown"} <= set(told)
     good = body_of("Metadata", 12, tree, site())
-    same = [told for told, changed in mutations("Metadata", 12, tree) if body_of("Metadata", 12, changed, site()) == good]
+    same = [
+        told for told, changed in mutations("Metadata", 12, tree) if body_of("Metadata", 12, changed, site()) == good
+    ]
     assert same == []
 
 

@@ -91,12 +91,28 @@ def add_partitions(version: int) -> dict[str, Tree]:
 def added(version: int) -> Iterator[Case]:
     good = Step("AddPartitionsToTxn", version, add(version, fresh, **PRODUCER))
     yield Case("added", version, (BEGIN, good, good))
-    yield Case("unknown topic in a transaction", version, (BEGIN, Step("AddPartitionsToTxn", version, add(version, fresh, "no-such-topic", **PRODUCER))))
+    yield Case(
+        "unknown topic in a transaction",
+        version,
+        (BEGIN, Step("AddPartitionsToTxn", version, add(version, fresh, "no-such-topic", **PRODUCER))),
+    )
     for told, more in (("epoch", {"producer_epoch": 7}), ("producer", {"producer_id": 80_000})):
-        yield Case(f"wrong {told}", version, (BEGIN, Step("AddPartitionsToTxn", version, add(version, fresh, **PRODUCER | more))))
+        yield Case(
+            f"wrong {told}",
+            version,
+            (BEGIN, Step("AddPartitionsToTxn", version, add(version, fresh, **PRODUCER | more))),
+        )
     if version >= 4:
-        yield Case("verified before", version, (BEGIN, Step("AddPartitionsToTxn", version, add(version, fresh, verify_only=True, **PRODUCER))))
-        yield Case("verified after", version, (BEGIN, good, Step("AddPartitionsToTxn", version, add(version, fresh, verify_only=True, **PRODUCER))))
+        yield Case(
+            "verified before",
+            version,
+            (BEGIN, Step("AddPartitionsToTxn", version, add(version, fresh, verify_only=True, **PRODUCER))),
+        )
+        yield Case(
+            "verified after",
+            version,
+            (BEGIN, good, Step("AddPartitionsToTxn", version, add(version, fresh, verify_only=True, **PRODUCER))),
+        )
 
 
 def add_offsets(version: int) -> dict[str, Tree]:
@@ -138,7 +154,13 @@ def ends(version: int) -> Iterator[Case]:
 def write_txn_markers(version: int) -> dict[str, Tree]:
     def one(topic: str = TOPIC, index: int = 1, **more: Any) -> Tree:
         topics = [{"name": topic, "partition_indexes": [index]}]
-        marker = {"producer_id": 90_000, "producer_epoch": 3, "transaction_result": True, "topics": topics, "coordinator_epoch": 0}
+        marker = {
+            "producer_id": 90_000,
+            "producer_epoch": 3,
+            "transaction_result": True,
+            "topics": topics,
+            "coordinator_epoch": 0,
+        }
         return {"markers": [marker | more]}
 
     return {
@@ -176,7 +198,11 @@ def offsets_in_transactions(version: int) -> Iterator[Case]:
     adds = Step("AddOffsetsToTxn", 3, {"transactional_id": fresh, "group_id": fresh, **PRODUCER})
     end = Step("EndTxn", 3, {"transactional_id": fresh, **PRODUCER, "committed": True})
     seen = Step("OffsetFetch", 7, {"group_id": fresh, "topics": [{"name": "groups", "partition_indexes": [0]}]})
-    stable = Step("OffsetFetch", 7, {"group_id": fresh, "topics": [{"name": "groups", "partition_indexes": [0]}], "require_stable": True})
+    stable = Step(
+        "OffsetFetch",
+        7,
+        {"group_id": fresh, "topics": [{"name": "groups", "partition_indexes": [0]}], "require_stable": True},
+    )
     yield Case("committed", version, (BEGIN, adds, commit, seen, stable, end))
     yield Case("not added before", version, (BEGIN, commit))
     yield Case("wrong epoch", version, (BEGIN, adds, Step("TxnOffsetCommit", version, good | {"producer_epoch": 7})))
@@ -196,7 +222,15 @@ def describe_transactions(version: int) -> dict[str, Tree]:
 
 def list_transactions(version: int) -> dict[str, Tree]:
     found: dict[str, Tree] = {"all": {}}
-    for states in (["Ongoing"], ["Empty"], ["NoSuchState"], ["ongoing"], ["Ongoing", "NoSuchState"], ["PrepareEpochFence"], ["Dead"]):
+    for states in (
+        ["Ongoing"],
+        ["Empty"],
+        ["NoSuchState"],
+        ["ongoing"],
+        ["Ongoing", "NoSuchState"],
+        ["PrepareEpochFence"],
+        ["Dead"],
+    ):
         found[f"states {states}"] = {"state_filters": states}
     found["producer"] = {"producer_id_filters": [80_000]}
     if version >= 1:

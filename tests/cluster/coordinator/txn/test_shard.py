@@ -6,29 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.coordinator.txn.requests import InitProducer
 from cluster.coordinator.txn.state import EPOCH_MAX, MAY_FOLLOW, NAMES, Producer, Status
+from cluster.coordinator.values import encode
 from pykafkacore.protocol.errors import ApiError
-from tests.cluster.coordinator.txn.world import ID, World, code_of
-
-T0, T1, U0 = ("t", 0), ("t", 1), ("u", 0)
-LAST = EPOCH_MAX - 1  # the last epoch that a client is told
-
-
-def ongoing(version: int = 5, world: World | None = None) -> tuple[World, Producer]:
-    """A producer with a transaction over two partitions, by the new protocol (EndTxn 5) or the old (below)."""
-    world = world or World()
-    producer = world.producer()
-    assert world.add(producer, T0, T1, version=5 if version >= 5 else 3) == ["NONE", "NONE"]
-    return world, producer
-
-
-def at_epoch(world: World, epoch: int) -> Producer:
-    """A producer that has come to this epoch, in few steps."""
-    producer = world.producer()
-    current = world.shard.transactions[ID]
-    world.shard.transactions[ID] = replace(current, producer_epoch=epoch)
-    return Producer(producer.producer_id, epoch)
-
+from pykafkacore.protocol.log_records import decode_versioned
+from pykafkacore.protocol.schemas.coordinator_records import TRANSACTION_LOG_VALUE
+from tests.cluster.coordinator.txn.world import ID, LAST, T0, T1, U0, World, at_epoch, code_of, ongoing, shown
 
 # --- InitProducerId ---------------------------------------------------------------------------------------------------------
 
@@ -86,8 +70,6 @@ def test_an_id_that_no_record_can_hold_is_refused(transactional_id: str) -> None
     world = World()
     message = world.body("InitProducerId", 5, transactional_id="x", transaction_timeout_ms=1)
     message.transactional_id = transactional_id
-    from cluster.coordinator.txn.requests import InitProducer
-
     answer = world.ask("InitProducerId", 5, lambda request: InitProducer(request, 1), message)
     assert code_of(answer) == "INVALID_REQUEST"
 
@@ -108,10 +90,6 @@ def test_where_two_phases_are_enabled_such_a_transaction_never_times_out() -> No
 @pytest.mark.parametrize("given", [{"producer_id": 5}, {"producer_epoch": 5}])
 def test_producer_id_and_epoch_come_together_or_not_at_all(given: dict[str, int]) -> None:
     assert code_of(World().init(5, **given)) == "INVALID_REQUEST"
-
-
-def shown(producer: Producer) -> dict[str, int]:
-    return {"producer_id": producer.producer_id, "producer_epoch": producer.producer_epoch}
 
 
 def test_a_producer_that_shows_its_epoch_gets_the_next() -> None:
@@ -312,194 +290,6 @@ def test_an_epoch_that_is_over_cannot_add_offsets(version: int, code: str) -> No
     assert code_of(world.add_offsets(old, 0, version=version)) == code
 
 
-# --- EndTxn, the old protocol -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("commit", "done"), [(True, "CompleteCommit"), (False, "CompleteAbort")])
-@pytest.mark.parametrize("version", [0, 4, 5])
-def test_a_transaction_ends_as_asked_once_every_marker_is_written(version: int, commit: bool, done: str) -> None:
-    world, producer = ongoing(version)
-    assert code_of(world.end(producer, commit, version)) == "NONE", "before any marker is written"
-    assert world.status() == done.replace("Complete", "Prepare")
-    (markers,) = world.markers
-    assert (markers.commit, markers.partitions) == (commit, (T0, T1))
-    assert not world.report(markers, T0)
-    assert world.status() != done
-    assert world.report(markers, T1)
-    assert world.status() == done
-
-
-def test_by_the_old_protocol_the_epoch_stays() -> None:
-    world, producer = ongoing(4)
-    answer = world.end(producer, version=4)
-    assert (answer.producer_id, answer.producer_epoch) == (-1, -1), "which the answer has no room for"
-    assert world.markers[0].producer_epoch == producer.producer_epoch
-    assert world.markers[0].transaction_version == 0
-    world.write_markers()
-    assert world.commit(producer, U0, version=4) == producer
-
-
-@pytest.mark.parametrize("commit", [True, False])
-def test_by_the_old_protocol_the_same_end_again_is_told_to_wait_then_that_it_is_so(commit: bool) -> None:
-    world, producer = ongoing(4)
-    world.end(producer, commit, 4)
-    assert code_of(world.end(producer, commit, 4)) == "CONCURRENT_TRANSACTIONS"
-    assert code_of(world.end(producer, not commit, 4)) == "INVALID_TXN_STATE"
-    world.write_markers()
-    end = len(world.log)
-    assert code_of(world.end(producer, commit, 4)) == "NONE"
-    assert code_of(world.end(producer, not commit, 4)) == "INVALID_TXN_STATE"
-    assert len(world.log) == end
-
-
-@pytest.mark.parametrize("commit", [True, False])
-def test_by_the_old_protocol_there_is_nothing_to_end_without_a_transaction(commit: bool) -> None:
-    world = World()
-    assert code_of(world.end(world.producer(), commit, 4)) == "INVALID_TXN_STATE"
-
-
-@pytest.mark.parametrize(("version", "code"), [(1, "INVALID_PRODUCER_EPOCH"), (2, "PRODUCER_FENCED"), (5, "PRODUCER_FENCED")])
-def test_an_epoch_that_is_over_cannot_end(version: int, code: str) -> None:
-    world = World()
-    old = world.producer()
-    world.add(world.producer(), T0)
-    assert code_of(world.end(old, version=version)) == code
-    assert code_of(world.end(Producer(old.producer_id, 9), version=version)) == code
-    assert code_of(world.end(Producer(4, 0), version=version)) == "INVALID_PRODUCER_ID_MAPPING"
-    assert code_of(world.end(old, version=version, transactional_id="who")) == "INVALID_PRODUCER_ID_MAPPING"
-    assert code_of(world.end(old, version=version, transactional_id="")) == "INVALID_REQUEST"
-
-
-# --- EndTxn, the new protocol -----------------------------------------------------------------------------------------------
-
-
-def test_by_the_new_protocol_the_epoch_rises_with_the_end_and_the_markers_carry_it() -> None:
-    world, producer = ongoing()
-    answer = world.end(producer)
-    assert (answer.producer_id, answer.producer_epoch) == (producer.producer_id, producer.producer_epoch + 1)
-    assert world.markers[0].producer_epoch == producer.producer_epoch + 1
-    assert world.markers[0].transaction_version == 2
-
-
-@pytest.mark.parametrize("commit", [True, False])
-def test_by_the_new_protocol_the_same_end_again_is_given_the_same_answer(commit: bool) -> None:
-    world, producer = ongoing()
-    answer = world.end(producer, commit)
-    assert code_of(world.end(producer, commit)) == "CONCURRENT_TRANSACTIONS"
-    assert code_of(world.end(producer, not commit)) == "INVALID_TXN_STATE"
-    world.write_markers()
-    end = len(world.log)
-    assert world.end(producer, commit) == answer
-    assert code_of(world.end(producer, not commit)) == "INVALID_TXN_STATE"
-    assert len(world.log) == end
-
-
-def test_by_the_new_protocol_the_next_end_waits_for_the_last() -> None:
-    world, producer = ongoing()
-    answer = world.end(producer)
-    after = Producer(answer.producer_id, answer.producer_epoch)
-    assert code_of(world.end(after)) == "CONCURRENT_TRANSACTIONS"
-    assert code_of(world.end(Producer(after.producer_id, after.producer_epoch + 1))) == "PRODUCER_FENCED"
-    assert code_of(world.end(Producer(4, 0))) == "INVALID_PRODUCER_ID_MAPPING"
-
-
-@pytest.mark.parametrize("before", [None, True, False])
-def test_by_the_new_protocol_an_abort_without_a_transaction_succeeds_and_raises_the_epoch(before: bool | None) -> None:
-    world = World()
-    producer = world.producer()
-    if before is not None:
-        producer = world.commit(producer, T0, commit=before)
-    answer = world.end(producer, commit=False)
-    assert (code_of(answer), answer.producer_epoch) == ("NONE", producer.producer_epoch + 1)
-    assert (world.status(), world.markers) == ("CompleteAbort", [])
-    assert world.end(producer, commit=False) == answer
-    assert world.add(Producer(producer.producer_id, answer.producer_epoch), T0) == ["NONE"]
-
-
-@pytest.mark.parametrize("before", [None, True, False])
-def test_by_the_new_protocol_there_is_nothing_to_commit_without_a_transaction(before: bool | None) -> None:
-    world = World()
-    producer = world.producer()
-    if before is not None:
-        producer = world.commit(producer, T0, commit=before)
-    assert code_of(world.end(producer)) == "INVALID_TXN_STATE"
-
-
-def test_by_the_new_protocol_a_fenced_producer_cannot_even_abort_nothing() -> None:
-    world = World()
-    old = world.producer()
-    world.producer()
-    assert code_of(world.end(old, commit=False)) == "PRODUCER_FENCED"
-
-
-def test_the_last_epoch_ends_in_another_producer_id() -> None:
-    world = World()
-    last = at_epoch(world, LAST)
-    world.add(last, T0)
-    answer = world.end(last)
-    assert (answer.producer_id, answer.producer_epoch) == (world.spare, 0)
-    (markers,) = world.markers
-    assert (markers.producer_id, markers.producer_epoch) == (last.producer_id, EPOCH_MAX)
-    after = Producer(answer.producer_id, answer.producer_epoch)
-    assert world.add(after, T1) == ["CONCURRENT_TRANSACTIONS"]
-    assert code_of(world.end(after)) == "CONCURRENT_TRANSACTIONS"
-    assert code_of(world.end(last)) == "CONCURRENT_TRANSACTIONS"
-    world.reload()
-    world.write_markers()
-    assert world.end(last) == answer, "the same end again"
-    assert world.add(last, T1) == ["INVALID_PRODUCER_ID_MAPPING"]
-    assert world.add(after, T1) == ["NONE"]
-
-
-def test_an_abort_of_nothing_at_the_last_epoch_ends_in_another_producer_id() -> None:
-    world = World()
-    answer = world.end(at_epoch(world, LAST), commit=False)
-    assert (answer.producer_id, answer.producer_epoch) == (world.spare, 0)
-
-
-def test_nobody_is_told_the_epoch_that_the_coordinator_keeps_for_itself() -> None:
-    world = World()
-    last = at_epoch(world, LAST)
-    world.add(last, T0)
-    world.pass_ms(70_001)
-    world.write_markers()
-    assert code_of(world.end(last, commit=False)) == "PRODUCER_FENCED"
-    assert world.add(Producer(last.producer_id, EPOCH_MAX), T0) == ["PRODUCER_FENCED"]
-    assert world.producer(5, **shown(last)) == Producer(world.spare, 0)
-
-
-def test_after_a_transaction_of_the_old_protocol_a_fenced_producer_is_not_told_the_epoch_of_the_present_one() -> None:
-    world = World()
-    old = world.producer()
-    world.commit(world.producer(), T0, version=4)
-    assert code_of(world.end(old)) == "PRODUCER_FENCED"
-
-
-# --- the late EndTxn (KAFKA-17754) ------------------------------------------------------------------------------------------
-
-
-def late_end_txn(version: int) -> tuple[World, str]:
-    """An EndTxn is sent, its connection breaks, it is sent again and answered. The producer goes on; then the first copy
-    arrives after all, and with it the end of a transaction whose producer asked for no such thing."""
-    world, producer = ongoing(version)
-    world.end(producer, True, version)
-    world.write_markers()
-    answer = world.end(producer, True, version)
-    after = Producer(answer.producer_id, answer.producer_epoch) if version >= 5 else producer
-    assert world.add(after, U0, version=5 if version >= 5 else 3) == ["NONE"]
-    return world, code_of(world.end(producer, True, version))
-
-
-def test_by_the_old_protocol_a_late_end_commits_the_next_transaction() -> None:
-    world, code = late_end_txn(4)
-    assert (code, world.status()) == ("NONE", "PrepareCommit"), "which nobody can tell from the real end"
-
-
-def test_by_the_new_protocol_a_late_end_is_fenced() -> None:
-    world, code = late_end_txn(5)
-    assert (code, world.status()) == ("PRODUCER_FENCED", "Ongoing")
-
-
 # --- markers ----------------------------------------------------------------------------------------------------------------
 
 
@@ -546,8 +336,7 @@ def test_reports_of_markers_may_come_twice_late_and_for_nobody() -> None:
     assert not world.report(markers, T0)
     assert not world.report(markers, T0)
     assert not world.report(replace(markers, transactional_id="who"))
-    assert not world.report(replace(markers, producer_epoch=markers.producer_epoch - 1))
-    assert not world.report(replace(markers, producer_id=4))
+    assert not world.report(replace(markers, prepared_offset=markers.prepared_offset - 1))
     assert world.status() == "PrepareCommit"
     assert world.report(markers, T1, U0)
     end = len(world.log)
@@ -555,16 +344,38 @@ def test_reports_of_markers_may_come_twice_late_and_for_nobody() -> None:
     assert len(world.log) == end
 
 
-def test_a_late_report_of_one_transaction_does_not_complete_the_next() -> None:
-    world, producer = ongoing()
-    first_end = world.end(producer)
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_late_report_of_one_transaction_does_not_complete_the_next(version: int) -> None:
+    world, producer = ongoing(version)
+    answer = world.end(producer, version=version)
     (first,) = world.markers
     world.write_markers()
-    after = Producer(first_end.producer_id, first_end.producer_epoch)
-    world.add(after, T0, T1)
-    world.end(after)
+    after = Producer(answer.producer_id, answer.producer_epoch) if version >= 5 else producer
+    world.add(after, T0, T1, version=5 if version >= 5 else 3)
+    world.end(after, version=version)
     assert not world.report(first)
     assert world.status() == "PrepareCommit"
+    world.write_markers()
+    assert world.status() == "CompleteCommit"
+
+
+def test_a_report_of_markers_that_an_earlier_leader_asked_for_counts_for_nothing() -> None:
+    world, producer = ongoing(4)
+    world.end(producer, version=4)
+    (earlier,) = world.markers
+    world.reload()
+    assert not world.report(earlier)
+    assert world.status() == "PrepareCommit"
+    assert world.markers[0].prepared_offset == earlier.prepared_offset, "the same outcome"
+
+
+def test_outcomes_that_are_logged_together_are_told_apart() -> None:
+    world, producer = ongoing()
+    world.add(world.producer(transactional_id="b"), T0, transactional_id="b")
+    world.pass_ms(70_001)
+    first, second = world.markers
+    assert not world.report(replace(first, transactional_id="b"))
+    assert world.report(second) and world.report(first)
 
 
 def test_a_fence_that_another_wrote_into_the_log_is_carried_through() -> None:
@@ -706,9 +517,6 @@ def test_what_the_new_protocol_must_not_forget_is_written_whatever_the_feature_s
 
 
 def test_partitions_are_null_while_there_never_was_a_transaction_and_else_a_list() -> None:
-    from pykafkacore.protocol.log_records import decode_versioned
-    from pykafkacore.protocol.schemas.coordinator_records import TRANSACTION_LOG_VALUE
-
     world = World()
     world.commit(world.producer(), T0)
     rows = [decode_versioned(TRANSACTION_LOG_VALUE, value)[1].transaction_partitions for _, value in world.log if value]
@@ -734,8 +542,6 @@ def test_whatever_was_asked_a_shard_from_the_log_knows_the_same(
     if exhausted:
         at_epoch(world, LAST - 2)
         record = world.shard._record(None, replace(world.shard.transactions[ID], producer_epoch=LAST - 2))
-        from cluster.coordinator.values import encode
-
         world.log[-1] = encode(record)
     for kind, name, offset, flag, version in steps:
         known = world.shard.transactions.get(name)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cluster.coordinator import values
@@ -11,10 +12,11 @@ from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform,
 from cluster.coordinator.txn.requests import AddOffsets, EndTransaction, InitProducer, MarkersDone, WriteMarkers
 from cluster.coordinator.txn.settings import TransactionSettings
 from cluster.coordinator.txn.shard import TransactionShard
-from cluster.coordinator.txn.state import NAMES, Producer
+from cluster.coordinator.txn.state import EPOCH_MAX, NAMES, Producer
 from cluster.coordinator.values import Encoded, Request
 from pykafkacore.protocol.apis import api as api_named
 from pykafkacore.protocol.errors import ApiError
+from pykafkacore.protocol.errors import code_of as code_numbered
 from pykafkacore.protocol.log_records import TRANSACTION_RECORDS
 from pykafkacore.protocol.schemas import transactions as schemas
 
@@ -151,9 +153,7 @@ class World:
         return Producer(answer.producer_id, answer.producer_epoch) if version >= 5 else producer
 
     def report(self, markers: WriteMarkers, *places: Place) -> Any:
-        done = MarkersDone(
-            markers.transactional_id, markers.producer_id, markers.producer_epoch, places or markers.partitions
-        )
+        done = MarkersDone(markers, places or markers.partitions)
         return self.submit(lambda ticket: done)
 
     def write_markers(self) -> None:
@@ -203,11 +203,35 @@ class World:
 
 
 def name_of(code: int) -> str:
-    from pykafkacore.protocol.errors import code_of as code_numbered
-
     return code_numbered(code).name
 
 
 def code_of(answer: Any) -> str:
     """The name of the error, NONE if there is none."""
     return answer.code.name if isinstance(answer, ApiError) else name_of(answer.error_code)
+
+
+# --- producers to begin with ---------------------------------------------------------------------------------------------------
+
+T0, T1, U0 = ("t", 0), ("t", 1), ("u", 0)
+LAST = EPOCH_MAX - 1  # the last epoch that a client is told
+
+
+def ongoing(version: int = 5, world: World | None = None) -> tuple[World, Producer]:
+    """A producer with a transaction over two partitions, by the new protocol (EndTxn 5) or the old (below)."""
+    world = world or World()
+    producer = world.producer()
+    assert world.add(producer, T0, T1, version=5 if version >= 5 else 3) == ["NONE", "NONE"]
+    return world, producer
+
+
+def at_epoch(world: World, epoch: int) -> Producer:
+    """A producer that has come to this epoch, in few steps."""
+    producer = world.producer()
+    current = world.shard.transactions[ID]
+    world.shard.transactions[ID] = replace(current, producer_epoch=epoch)
+    return Producer(producer.producer_id, epoch)
+
+
+def shown(producer: Producer) -> dict[str, int]:
+    return {"producer_id": producer.producer_id, "producer_epoch": producer.producer_epoch}
