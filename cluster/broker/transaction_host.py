@@ -48,6 +48,7 @@ ABORTABLE_FROM = 11
 _RETRIABLE = frozenset(
     {Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR, Code.REQUEST_TIMED_OUT}
 )
+_UNCERTAIN = frozenset({Code.NOT_COORDINATOR, Code.UNKNOWN_SERVER_ERROR})
 _FENCED = frozenset({Code.INVALID_PRODUCER_EPOCH, Code.TRANSACTION_COORDINATOR_FENCED})
 
 
@@ -62,6 +63,7 @@ class TransactionHost:
         self._links = links
         self._settings = transaction_settings(ctx.settings)
         self._spares: list[int] = []
+        self._writing: dict[str, trio.Event] = {}
         self.host = make_host(CoordinatorKind(TRANSACTION_TOPIC, TABLE, self._make_shard), self._perform)
 
     def _make_shard(self, partition: int, leader_epoch: int) -> TransactionShard:
@@ -84,17 +86,16 @@ class TransactionHost:
     async def ask_with_spare(self, partition: int, make_request: Callable[[int, int], Any]) -> Any:
         """As `ask`, with a producer id that the coordinator may give away."""
         spare = self._spares.pop() if self._spares else await self._ctx.producer_id()
-        used = True
         try:
             response = await self.host.ask(partition, lambda ticket: make_request(ticket, spare))
-            used = response.producer_id == spare
-            return response
-        except ApiError:
-            used = False
-            raise
-        finally:
-            if not used:
+        except ApiError as error:
+            # Of a decision that was dropped with its shard nobody knows whether it stands in the log.
+            if error.code not in _UNCERTAIN:
                 self._spares.append(spare)
+            raise
+        if response.producer_id != spare:
+            self._spares.append(spare)
+        return response
 
     def on_image(self, delta: ImageDelta) -> None:
         changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
@@ -110,13 +111,28 @@ class TransactionHost:
         self.host.nursery.start_soon(self._write_out, partition, effect, self.host.shard_of(partition))
 
     async def _write_out(self, partition: int, markers: WriteMarkers, shard: Any) -> None:
-        """Until every partition has its marker, was deleted, or the shard is no more."""
+        """Until every partition has its marker, was deleted, or the shard is no more. One after another for each id: a
+        shard that was loaded anew asks for what its predecessor may still be writing."""
+        while (before := self._writing.get(markers.transactional_id)) is not None:
+            await before.wait()
+        ended = self._writing[markers.transactional_id] = trio.Event()
+        try:
+            await self._write_until_done(partition, markers, shard)
+        finally:
+            del self._writing[markers.transactional_id]
+            ended.set()
+
+    async def _write_until_done(self, partition: int, markers: WriteMarkers, shard: Any) -> None:
         left = set(markers.partitions)
         delay_s = RETRY_FIRST_S
         while left:
             if shard is None or self.host.shard_of(partition) is not shard:
                 return
-            done, fenced = await self._write_once(markers, left)
+            try:
+                done, fenced = await self._write_once(markers, left)
+            except Exception:
+                log.exception("markers of %s are to be tried again", markers.transactional_id)
+                done, fenced = set(), set()
             if fenced:
                 log.error("markers of %s are fenced by a newer coordinator or producer: %s", markers.transactional_id, fenced)
                 return
@@ -180,11 +196,15 @@ class TransactionHost:
         endpoint = None if broker is None else broker.listener(self._listener)
         if endpoint is None:
             return None
+        link = None
         try:
             with trio.fail_after(30):
                 link = await self._links.to("transactions", endpoint.host, endpoint.port)
                 return await link.request(row, request, link.version_for(row))
         except UNREACHABLE as error:
+            if link is not None:
+                # What was sent is not to arrive after what will be sent instead.
+                await link.aclose()
             log.info("broker %d does not answer %s: %r", broker_id, row.name, error)
             return None
 
@@ -231,6 +251,16 @@ class TransactionHost:
         self.host.nursery.start_soon(self._verify, upcall)
 
     async def _verify(self, upcall: Any) -> None:
+        """Whatever happens, the producer is answered."""
+        codes = [int(Code.UNKNOWN_SERVER_ERROR)] * len(upcall.partitions)
+        try:
+            codes = await self._codes_for(upcall)
+        except Exception:
+            log.exception("a transaction of %r cannot be verified", upcall.transactional_id)
+        finally:
+            self._ctx.plane.core.verified(upcall.ticket, codes)
+
+    async def _codes_for(self, upcall: Any) -> list[int]:
         transactional_id = upcall.transactional_id.decode("utf-8", "surrogateescape")
         codes: dict[tuple[int, int, str, int], int] = {}
         producers = {(producer_id, epoch) for producer_id, epoch, _, _ in upcall.partitions}
@@ -242,7 +272,7 @@ class TransactionHost:
             for topic, index in places:
                 code = _for_producers(found[topic, index], upcall.api_version)
                 codes[producer_id, epoch, topic, index] = code
-        self._ctx.plane.core.verified(upcall.ticket, [codes[place] for place in upcall.partitions])
+        return [codes[place] for place in upcall.partitions]
 
     async def verify(
         self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[Place], verify_only: bool

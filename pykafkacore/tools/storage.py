@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pykafkacore.tools.common import CommandParser, ToolError, finish
+from pykafkacore.tools.common import CommandParser, ToolError, finish, java_hash_order
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -164,7 +164,15 @@ def _version_mapping(options: Namespace) -> int:
 
 def _feature_dependencies(options: Namespace) -> int:
     for text in options.feature:
-        name, level = parse_feature(text)
+        if "=" not in text:
+            raise ToolError(
+                f"Invalid feature format: {text}. Expected format: 'feature=version' (e.g. 'group.version=1')"
+            )
+        try:
+            name, level = parse_feature(text)
+        except ToolError:
+            name, _, level_text = text.partition("=")
+            raise ToolError(f"Invalid version format: {level_text} for feature {name}") from None
         shown = text
         if name == METADATA_VERSION:
             if level not in METADATA_VERSIONS:
@@ -264,8 +272,8 @@ def parse_voters(text: str, listener_name: str) -> list[Voter]:
             raise ToolError("Failed to parse port in dynamic voter string.")
         try:
             key = ReplicaKey(int(node_id), uuid_from_text(directory_id))
-        except ValueError as error:
-            raise ToolError(f"Failed to parse directory ID in dynamic voter string: {error}") from None
+        except ValueError:
+            raise ToolError("Failed to parse directory ID in dynamic voter string.") from None
         if any(other.key.node_id == key.node_id for other in found):
             raise ToolError(f"Node id {key.node_id} was specified more than once.")
         found.append(Voter(key, (Endpoint(listener_name, host, int(port)),)))
@@ -276,8 +284,7 @@ def _check_quorum_options(options: Namespace, node: NodeSettings) -> None:
     if not node.is_controller:
         if options.standalone:
             raise ToolError("You can only use --standalone on a controller.")
-        if options.initial_controllers:
-            raise ToolError("You can only use --initial-controllers on a controller.")
+        # KAFKA: --initial-controllers is taken on a broker, and gives it a snapshot as well.
         return
     if node.quorum_voters:
         if options.standalone or options.initial_controllers:
@@ -327,7 +334,7 @@ def _plan(options: Namespace, node: NodeSettings, directory_ids: dict[str, bytes
         voters=voters,
         levels=levels,
         kraft_version=kraft_version,
-        has_snapshot=node.is_controller,
+        has_snapshot=node.is_controller or voters is not None,
     )
 
 
@@ -390,7 +397,7 @@ def _format(options: Namespace) -> int:
         done = format_directories(wanted, directory_ids, time_ns() // 1_000_000)
     except (StorageError, OSError) as error:
         raise ToolError(str(error)) from None
-    for directory in done:
+    for directory in java_hash_order(done):
         kind = metadata_kind if directory == wanted.metadata_directory else "data directory"
         print(f"Formatting {kind} {directory} with metadata.version {release}.")
     return 0

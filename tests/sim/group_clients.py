@@ -24,6 +24,7 @@ class Client:
     """For so long after the coordinator heard it, nobody else is given what it has."""
     heard_at = 0
     member_id = ""
+    synced_generation = -1
     """When it sent the last request that the coordinator answered well: its session runs from then, at least."""
 
     def __init__(self, world: GroupWorld, name: str, group: str, topics: tuple[str, ...], instance: str | None) -> None:

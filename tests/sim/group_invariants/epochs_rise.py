@@ -34,7 +34,7 @@ class EpochsRise(Invariant):
             else:
                 self._rises(("member", client.name), epoch)
             # KAFKA: a generation is logged with its assignment; one that never got so far may be counted again.
-            generation = getattr(client, "synced_generation", -1)
+            generation = client.synced_generation
             if generation < 0 or not client.member_id:
                 self.seen.pop(("generation synced by", client.name), None)
             else:
@@ -43,14 +43,14 @@ class EpochsRise(Invariant):
             record = world.log[self.read]
             self.read += 1
             if isinstance(record, Record):
-                self._of_group(record)
+                self._of_group(world, record)
         for group in world.runtime.shard.groups.values() if world.runtime.is_active else ():
             if isinstance(group, ConsumerGroup):
                 assert group.target_epoch <= group.group_epoch
                 for member in group.members.values():
                     assert member.member_epoch <= group.target_epoch, "a member is ahead of its group"
 
-    def _of_group(self, record: Record) -> None:
+    def _of_group(self, world: GroupWorld, record: Record) -> None:
         name, value = record.key_message.name, record.value
         if name == "ConsumerGroupMetadataKey":
             epoch, goes_on = (0, False) if value is None else (value.epoch, True)
@@ -63,4 +63,8 @@ class EpochsRise(Invariant):
         if goes_on:
             self._rises(key, epoch)
         elif name == "ConsumerGroupMetadataKey" or value is not None:
+            # The group counts anew, and so does whoever was in it.
             self.seen.pop(key, None)
+            for client in world.clients:
+                if client.group == key[1]:
+                    client.synced_generation = -1
