@@ -18,8 +18,7 @@ from typing import Any
 import trio
 
 from cluster.broker.clock import Clock
-from cluster.broker.coordinator_host import CoordinatorHost
-from cluster.broker.group_host import GroupHost
+from cluster.broker.late_host import LateHost
 from cluster.broker.lifecycle import BrokerLifecycle, controller_registration
 from cluster.broker.metadata_log import MetadataLog
 from cluster.broker.peers import ControllerLink, Links, RaftPeers
@@ -27,12 +26,12 @@ from cluster.broker.producer_ids import ProducerIds
 from cluster.broker.quorum import describe_quorum
 from cluster.broker.raft_driver import RaftDriver
 from cluster.broker.storage import MetaProperties, load_directories, random_uuid
-from cluster.broker.transaction_host import TransactionHost
 from cluster.broker.upcall_pump import UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
 from cluster.handlers.context import Call
 from cluster.handlers.dispatch import offered
+from cluster.handlers.internal_topics import GROUP_TOPIC, TRANSACTION_TOPIC
 from cluster.metadata.apply import ImageDelta
 from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import KRAFT_VERSION
@@ -135,6 +134,11 @@ class Broker:
             policy.configure(dict(self.static_settings.static))
             return policy
 
+        if set(self.static_settings["group.consumer.assignors"]) - {"uniform", "range"}:
+            # Needed once there are groups, but what cannot be loaded is to be known now.
+            from cluster.broker.group_host import load_assignors
+
+            load_assignors(self.static_settings)
         return Policies(
             create_topic=load("create.topic.policy.class.name", CreateTopicPolicy),
             alter_config=load("alter.config.policy.class.name", AlterConfigPolicy),
@@ -319,6 +323,26 @@ class Broker:
 
     # --- life -----------------------------------------------------------------------------------------------------------
 
+    def _make_group_host(self, nursery: trio.Nursery) -> Any:
+        from cluster.broker.coordinator_host import CoordinatorHost
+        from cluster.broker.group_host import GroupHost
+
+        make_host = partial(CoordinatorHost, self.node.node_id, self.plane, self.clock, nursery)
+        return GroupHost(self.static_settings, lambda: self._image, make_host)
+
+    def _make_transaction_host(self, nursery: trio.Nursery, links: Links) -> Any:
+        from cluster.broker.coordinator_host import CoordinatorHost
+        from cluster.broker.transaction_host import TransactionHost
+
+        make_host = partial(CoordinatorHost, self.node.node_id, self.plane, self.clock, nursery)
+        return TransactionHost(self, self.node.node_id, self.node.inter_broker_listener_name, links, make_host)
+
+    def _on_verify(self, upcall: Any) -> None:
+        if self.transactions.partition_count:
+            self.transactions.on_verify(upcall)
+        else:
+            self.plane.core.verified(upcall.ticket, [int(Code.INVALID_TXN_STATE)] * len(upcall.partitions))
+
     async def _allocate_producer_ids(self) -> tuple[int, int]:
         message = api_named("AllocateProducerIds").request
         request = message(broker_id=self.node.node_id, broker_epoch=self.lifecycle.broker_epoch)
@@ -350,13 +374,11 @@ class Broker:
         self._nursery = nursery
         settings = self.static_settings
         pump = UpcallPump(self, self.plane, nursery, self._listener_names)
-        nursery.start_soon(self.plane.pump, pump.on_request, lambda upcall: self.transactions.on_verify(upcall))
+        nursery.start_soon(self.plane.pump, pump.on_request, self._on_verify)
         links = Links(nursery, f"node-{self.node.node_id}")
         self._controller_link = ControllerLink(links, self._controller_endpoint)
-        make_host = partial(CoordinatorHost, self.node.node_id, self.plane, self.clock, nursery)
-        self.groups = GroupHost(settings, lambda: self._image, make_host)
-        listener = self.node.inter_broker_listener_name
-        self.transactions = TransactionHost(self, self.node.node_id, listener, links, make_host)
+        self.groups = LateHost(GROUP_TOPIC, lambda: self._make_group_host(nursery))
+        self.transactions = LateHost(TRANSACTION_TOPIC, lambda: self._make_transaction_host(nursery, links))
         self.raft.send = RaftPeers(links, nursery, self.raft.answered).send
         # Ports that the system is to choose must be known before they can be registered; peers must reach a voter.
         if any(each.port == 0 for each in self._listeners()) or (self.node.is_controller and not self._is_alone()):

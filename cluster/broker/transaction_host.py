@@ -204,7 +204,7 @@ class TransactionHost:
         except UNREACHABLE as error:
             if link is not None:
                 # What was sent is not to arrive after what will be sent instead.
-                await link.aclose()
+                await link.close()
             log.info("broker %d does not answer %s: %r", broker_id, row.name, error)
             return None
 

@@ -9,14 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
-from cluster.handlers import configs, coordination, core, forwarded, groups, metadata, offsets, transactions
+from cluster.handlers import configs, coordination, core, forwarded, metadata, offsets
 from cluster.handlers.context import Call, Context
 from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api
 from pykafkacore.protocol.errors import ApiError
 
 Handler = Callable[[Context, Call], Any]
+
+def _later(module: str, name: str) -> Handler:
+    """A handler whose module is imported when somebody first asks: a broker starts quicker without it."""
+
+    def handler(ctx: Context, call: Call) -> Any:
+        found: Handler = getattr(import_module(f"cluster.handlers.{module}"), name)
+        return found(ctx, call)
+
+    return handler
+
 
 # Produce and Fetch are answered by the data plane.
 BROKER_HANDLERS: dict[str, Handler | None] = {
@@ -24,25 +35,25 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "Fetch": None,
     "ListOffsets": offsets.list_offsets,
     "Metadata": metadata.metadata,
-    "OffsetCommit": groups.offset_commit,
-    "OffsetFetch": groups.offset_fetch,
+    "OffsetCommit": _later("groups", "offset_commit"),
+    "OffsetFetch": _later("groups", "offset_fetch"),
     "FindCoordinator": coordination.find_coordinator,
-    "JoinGroup": groups.of_group,
-    "Heartbeat": groups.of_group,
-    "LeaveGroup": groups.of_group,
-    "SyncGroup": groups.sync_group,
-    "DescribeGroups": groups.describe_groups,
-    "ListGroups": groups.list_groups,
+    "JoinGroup": _later("groups", "of_group"),
+    "Heartbeat": _later("groups", "of_group"),
+    "LeaveGroup": _later("groups", "of_group"),
+    "SyncGroup": _later("groups", "sync_group"),
+    "DescribeGroups": _later("groups", "describe_groups"),
+    "ListGroups": _later("groups", "list_groups"),
     "ApiVersions": core.api_versions,
     "CreateTopics": forwarded.to_controller,
     "DeleteTopics": forwarded.to_controller,
     "DeleteRecords": offsets.delete_records,
-    "InitProducerId": transactions.init_producer_id,
-    "AddPartitionsToTxn": transactions.add_partitions_to_txn,
-    "AddOffsetsToTxn": transactions.add_offsets_to_txn,
-    "EndTxn": transactions.end_txn,
-    "WriteTxnMarkers": transactions.write_txn_markers,
-    "TxnOffsetCommit": transactions.txn_offset_commit,
+    "InitProducerId": _later("transactions", "init_producer_id"),
+    "AddPartitionsToTxn": _later("transactions", "add_partitions_to_txn"),
+    "AddOffsetsToTxn": _later("transactions", "add_offsets_to_txn"),
+    "EndTxn": _later("transactions", "end_txn"),
+    "WriteTxnMarkers": _later("transactions", "write_txn_markers"),
+    "TxnOffsetCommit": _later("transactions", "txn_offset_commit"),
     "OffsetForLeaderEpoch": offsets.offset_for_leader_epoch,
     "DescribeConfigs": configs.describe_configs,
     "AlterConfigs": configs.alter_configs,
@@ -50,17 +61,17 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "CreatePartitions": forwarded.to_controller,
     "IncrementalAlterConfigs": configs.alter_configs,
     "DescribeQuorum": forwarded.describe_quorum,
-    "DeleteGroups": groups.delete_groups,
-    "OffsetDelete": groups.offset_delete,
+    "DeleteGroups": _later("groups", "delete_groups"),
+    "OffsetDelete": _later("groups", "offset_delete"),
     "UpdateFeatures": forwarded.to_controller,
     "DescribeCluster": core.describe_cluster,
     "DescribeProducers": offsets.describe_producers,
     "UnregisterBroker": forwarded.to_controller,
     "ListConfigResources": configs.list_config_resources,
-    "ConsumerGroupHeartbeat": groups.of_group,
-    "ConsumerGroupDescribe": groups.describe_consumer_groups,
-    "DescribeTransactions": transactions.describe_transactions,
-    "ListTransactions": transactions.list_transactions,
+    "ConsumerGroupHeartbeat": _later("groups", "of_group"),
+    "ConsumerGroupDescribe": _later("groups", "describe_consumer_groups"),
+    "DescribeTransactions": _later("transactions", "describe_transactions"),
+    "ListTransactions": _later("transactions", "list_transactions"),
     "DescribeTopicPartitions": metadata.describe_topic_partitions,
 }
 

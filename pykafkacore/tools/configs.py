@@ -302,11 +302,11 @@ def title(entity: Entity, name: str, with_defaults: bool) -> str:
 async def _describe(client: Client, options: Namespace) -> int:
     entity: Entity = options.entity
     # KAFKA: with --all nobody looks first whether there is such a thing.
-    known = {entity.name} if options.all and entity.name is not None else await _known_names(client, entity, options)
+    known = [entity.name] if options.all and entity.name is not None else await _known_names(client, entity, options)
     if entity.name is None:
-        names = java_hash_order(sorted(known))
+        names = java_hash_order(known)
         if entity.type == "brokers":
-            names = [*sorted(known, key=int), ""]
+            names = [*sorted(set(known), key=int), ""]
     elif entity.is_default or entity.type == "broker-loggers" or entity.name in known:
         names = [entity.name]
     else:
@@ -320,20 +320,21 @@ async def _describe(client: Client, options: Namespace) -> int:
     return 0
 
 
-async def _known_names(client: Client, entity: Entity, options: Namespace) -> set[str]:
+async def _known_names(client: Client, entity: Entity, options: Namespace) -> list[str]:
+    """In the order in which the cluster tells them."""
     from pykafkacore.client import UnsupportedApi
     from pykafkacore.protocol.apis import api
 
     if options.bootstrap_server is None and entity.type != "brokers":
         raise ToolError("This Admin API is not yet supported when communicating directly with the controller quorum.")
     if entity.type == "topics":
-        return set((await client.refresh_metadata()).topics)
+        return list((await client.refresh_metadata()).topics)
     if entity.type in ("brokers", "broker-loggers"):
         if options.bootstrap_server is None:
-            return {str(node_id) for node_id in client.metadata.nodes} | ({entity.name} if entity.name else set())
+            return [*map(str, client.metadata.nodes), *([entity.name] if entity.name else [])]
         answer = await client.request_any("DescribeCluster", api("DescribeCluster").request())
         check(answer)
-        return {str(each.broker_id) for each in answer.brokers}
+        return [str(each.broker_id) for each in answer.brokers]
     number = RESOURCES[entity.type][0]
     answer = await client.request_any(
         "ListConfigResources",
@@ -341,11 +342,11 @@ async def _known_names(client: Client, entity: Entity, options: Namespace) -> se
         lambda version: api("ListConfigResources").request(**({"resource_types": [number]} if version else {})),
     )
     check(answer, "ListConfigResources was refused")
-    names = {each.resource_name for each in answer.config_resources if each.resource_type == number}
+    names = [each.resource_name for each in answer.config_resources if each.resource_type == number]
     if entity.type == "groups":
         try:
             listed = await client.request_any("ListGroups", api("ListGroups").request())
-            names |= {each.group_id for each in listed.groups}
+            names += [each.group_id for each in listed.groups]
         except UnsupportedApi:
             pass
     return names

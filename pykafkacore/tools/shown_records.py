@@ -97,12 +97,16 @@ def formatter(settings: dict[str, str]) -> Callable[[Shown], bytes]:
 
 def visible_records(partition: int, found: Any, position: int, read_committed: bool) -> tuple[list[Shown], int]:
     """The records of a fetched partition from `position` on, and where to go on; ToolError for a damaged batch."""
-    from pykafkacore._core import parse_batches
+    from pykafkacore._core import CoreError, parse_batches
 
     aborted = sorted((found.aborted_transactions or []) if read_committed else [], key=lambda one: one.first_offset)
     open_aborted: set[int] = set()
     shown: list[Shown] = []
-    for batch in parse_batches(found.records or b""):
+    try:
+        batches = parse_batches(found.records or b"")
+    except CoreError as error:
+        raise ToolError(f"partition {partition}: what follows offset {position} cannot be read: {error}") from None
+    for batch in batches:
         if not batch["crc_is_valid"]:
             raise ToolError(f"partition {partition}: the batch at offset {batch['base_offset']} has a wrong CRC")
         while aborted and aborted[0].first_offset <= batch["last_offset"]:

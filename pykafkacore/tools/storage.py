@@ -381,7 +381,7 @@ def _format(options: Namespace) -> int:
     formatted = _formatted(options, node)
     if formatted and not options.ignore_formatted:
         raise ToolError(
-            f"Log directory {sorted(formatted)[-1]} is already formatted. "
+            f"Log directory {java_hash_order(sorted(formatted))[0]} is already formatted. "
             "Use --ignore-formatted to ignore this directory and format the others."
         )
     if formatted == set(wanted.directories):

@@ -74,7 +74,7 @@ def check_request(request: Request, around: Surroundings) -> None:
             raise ApiError(Code.INVALID_REQUEST, "rebalance_timeout_ms is missing in the first request")
         if body.topic_partitions is None or body.topic_partitions:
             raise ApiError(Code.INVALID_REQUEST, "topic_partitions must be empty in the first request")
-        if not body.subscribed_topic_names and not body.subscribed_topic_regex:
+        if body.subscribed_topic_names is None and body.subscribed_topic_regex is None:
             raise ApiError(Code.INVALID_REQUEST, "subscribed_topic_names or a regex must be set in the first request")
     elif body.member_epoch == LEAVES_FOR_A_WHILE and body.instance_id is None:
         raise ApiError(Code.INVALID_REQUEST, "instance_id is missing, and only static members leave for a while")

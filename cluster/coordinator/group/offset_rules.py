@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cluster.shard import Millis
 
 NO_RETENTION = -1
+INT64_MAX = 2**63 - 1
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------------
@@ -37,7 +38,7 @@ def check_classic_commit(group: ClassicGroup | None, body: Any, api_version: int
     if group is None:
         # Somebody without a group manages its own partitions: a simple group comes to be.
         if generation >= 0:
-            gone = api_version >= 9 and not is_transactional
+            gone = api_version >= (6 if is_transactional else 9)
             raise ApiError(Code.GROUP_ID_NOT_FOUND if gone else Code.ILLEGAL_GENERATION, "there is no such group")
         return
     if group.state == DEAD:
@@ -70,7 +71,7 @@ def commit(
     """Records and response of an OffsetCommit that is allowed; `member`: of a consumer group, judged by partition."""
     body, message = request.body, schemas.OFFSET_COMMIT_RESPONSE
     retention_ms = body.retention_time_ms if 2 <= request.api_version <= 4 else NO_RETENTION
-    expire_ms = now + retention_ms if retention_ms != NO_RETENTION else -1
+    expire_ms = min(now + retention_ms, INT64_MAX) if retention_ms != NO_RETENTION else -1
     found: list[Record] = []
     response = message()
     for topic in body.topics:

@@ -156,7 +156,7 @@ impl ReadResult {
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
-            aborted_transactions: None,
+            aborted_transactions: Some(Vec::new()),
             diverging: None,
             current_leader: None,
             records: Records::None,
@@ -295,6 +295,7 @@ impl Partition {
         let validated =
             validate_produce(&mut batch, &settings.append, api_version, now_ms).map_err(|error| ProduceFailure {
                 record_errors: error.record_errors().to_vec(),
+                log_start_offset: self.log_start_offset_told(error.error_code()),
                 ..ProduceFailure::new(ErrorCode(error.error_code()), error.to_string())
             })?;
         let log_append_time_ms = validated.log_append_time_ms;
@@ -423,6 +424,13 @@ impl Partition {
         })
     }
 
+    /// KAFKA: told along with a refusal of the records themselves.
+    fn log_start_offset_told(&self, error_code: i16) -> i64 {
+        let told = [ErrorCode::INVALID_RECORD, ErrorCode::INVALID_TIMESTAMP].contains(&ErrorCode(error_code));
+        let start = || self.inner.lock().log.as_ref().map(Log::log_start_offset);
+        told.then(start).flatten().unwrap_or(-1)
+    }
+
     fn check_leader(&self, inner: &Inner) -> Result<(), (ErrorCode, Option<CurrentLeader>)> {
         match inner.role {
             Role::Leader => Ok(()),
@@ -467,7 +475,11 @@ impl Partition {
         let inner = self.inner.lock();
         match self.try_read(&inner, read) {
             Ok(result) => result,
-            Err((error, current_leader)) => ReadResult { current_leader, ..ReadResult::failed(error) },
+            // KAFKA: an error of the log has no list of aborted transactions, one that is found before has an empty one.
+            Err((error, current_leader)) => {
+                let aborted_transactions = (error == ErrorCode::INVALID_REQUEST).then(Vec::new);
+                ReadResult { current_leader, aborted_transactions, ..ReadResult::failed(error) }
+            }
         }
     }
 
@@ -487,6 +499,9 @@ impl Partition {
             return Err((ErrorCode::UNKNOWN_LEADER_EPOCH, leader));
         }
         let from_replica = read.replica_id >= 0;
+        if read.replica_id == self.node_id {
+            return Err((ErrorCode::NOT_LEADER_OR_FOLLOWER, None));
+        }
         if from_replica && !inner.leadership.replicas.contains(&read.replica_id) {
             let named = request.current_leader_epoch >= 0;
             let error = if named { ErrorCode::UNKNOWN_LEADER_EPOCH } else { ErrorCode::NOT_LEADER_OR_FOLLOWER };
@@ -502,6 +517,7 @@ impl Partition {
             high_watermark,
             last_stable_offset: log.last_stable_offset(high_watermark),
             log_start_offset: log.log_start_offset(),
+            aborted_transactions: None,
             ..ReadResult::failed(ErrorCode::NONE)
         };
         if request.last_fetched_epoch >= 0 {

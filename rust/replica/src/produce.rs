@@ -134,7 +134,8 @@ fn append_one(
         return ProduceResult::failed(wanted, ErrorCode::INVALID_RECORD, message);
     };
     if let Some((_, error)) = caller.refused.iter().find(|(key, _)| *key == partition.key()) {
-        return ProduceResult::failed(wanted, *error, None);
+        let message = Some("the transaction's coordinator refused the partition".to_owned());
+        return ProduceResult::failed(wanted, *error, message);
     }
     if !caller.is_transactional && BatchView::parse(&batch).is_ok_and(|batch| batch.is_transactional()) {
         let message = Some("the batch is transactional, but the request has no transactional_id".to_owned());
