@@ -120,6 +120,8 @@ def server_arguments(arguments: Sequence[str]) -> Sequence[str] | None:
         return None
     position = 1
     while position < len(arguments) and arguments[position].startswith("-"):
+        if arguments[position] in ("-c", "-m"):
+            return None  # what follows is no script
         position += 1  # options of the interpreter
     if position == len(arguments):
         return None
