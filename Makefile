@@ -50,8 +50,10 @@ fix: setup ## format and repair what can be repaired
 	cargo fmt --all
 	$(BIN)/ruff check --fix .
 
-sim: setup ## run the simulator from one seed: make sim SEED=7
+sim: setup ## run the simulators from one seed: make sim SEED=7
 	$(BIN)/python -m tests.sim.run --seed $(SEED)
+	$(BIN)/python -m tests.sim.groups --seed $(SEED)
+	$(BIN)/python -m tests.sim.txn --seed $(SEED)
 
 bench: setup ## start-up and memory beside Apache Kafka's, the seam, the read path
 	$(BIN)/python -m benchmarks.startup
