@@ -403,8 +403,7 @@ async def ask_controller(client: Client, name: str, body: Any) -> Any:
     from pykafkacore.protocol.errors import ApiError, Code
 
     def moved(answer: Any) -> None:
-        for field in ("topics", "responses", "results", ()):
-            rows = [answer] if field == () else getattr(answer, field, None) or []
+        for rows in ([answer], *(getattr(answer, field, None) or [] for field in ("topics", "responses", "results"))):
             if any(getattr(row, "error_code", Code.NONE) == Code.NOT_CONTROLLER for row in rows):
                 raise ApiError(Code.NOT_CONTROLLER, f"{name}: the controller moved")
 

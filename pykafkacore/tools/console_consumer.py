@@ -194,7 +194,7 @@ async def _consume(client: Client, options: Namespace, format_record: Callable[[
 
         nursery.start_soon(watch_signals)
         try:
-            sender, receiver = trio.open_memory_channel[tuple[int, Any, int]](0)
+            sender, receiver = trio.open_memory_channel["list[Shown] | Exception"](0)
             fetching = Fetching(client, sender, options.isolation_level == "read_committed", options.start)
 
             async def begin() -> None:

@@ -19,7 +19,7 @@ from pykafkacore.tools.common import Parser, ToolError, finish, handle_help
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pykafkacore.tools.record_text import Decoder
 
@@ -449,10 +449,10 @@ def _dump_producers(path: str) -> None:
         print(line)
 
 
-def producer_lines(data: bytes, crc32c: Callable[[bytes], int] | None = None) -> Iterator[str]:
+def producer_lines(data: bytes) -> Iterator[str]:
     """The producers in a snapshot; ValueError when it is damaged."""
-    if crc32c is None:
-        from pykafkacore._core import crc32c
+    from pykafkacore._core import crc32c
+
     if len(data) < 10:
         raise ValueError(f"a producer snapshot has at least 10 bytes, not {len(data)}")
     version = int.from_bytes(data[:2], "big", signed=True)

@@ -252,7 +252,7 @@ def parse_voters(text: str, listener_name: str) -> list[Voter]:
     from cluster.raft.messages import Endpoint, ReplicaKey, Voter
     from pykafkacore.protocol.types import uuid_from_text
 
-    found = []
+    found: list[Voter] = []
     for entry in (part.strip() for part in text.split(",")):
         node_id, at, rest = entry.partition("@")
         if not at:

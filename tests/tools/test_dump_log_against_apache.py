@@ -57,7 +57,7 @@ def write_records(bootstrap: str, send: Callable[..., None]) -> None:
     for codec in CODECS:
         where = ["--bootstrap-server", bootstrap, "--topic", "codecs", "--compression-codec", codec]
         send("kafka-console-producer", *where, *properties, stdin=lines + b"h:N\tk\tN\nN\tN\tv\n")
-        send("kafka-console-producer", *where, "--sync", "--producer-property", "enable.idempotence=false", stdin=b"a\nb\n")
+        send("kafka-console-producer", *where, "--producer-property", "enable.idempotence=false", stdin=b"a\nb\n")
     producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "t", "linger.ms": 0, "log_level": 0})
     producer.init_transactions(30)
     for is_kept in (True, False, True, False):
