@@ -103,8 +103,9 @@ class GroupWorld:
     def send(self, client: Client, name: str, version: int, body: Any, answered: Callable[[Any], None]) -> None:
         """Both ways may fail. `answered` gets the response, an ApiError, or None when nothing came in time.
 
-        Heartbeats of KIP-848 are not repeated by the network: they rest on TCP, which does not either. A first heartbeat
-        that is processed twice gives everything back that its first answer handed out (so it does in Kafka).
+        Heartbeats of KIP-848, and joins of static members, are not repeated by the network: they rest on TCP, which does not
+        either. A first heartbeat that is processed twice gives everything back that its first answer handed out, and a static
+        member that joins twice is two, of which the second fences the first (so it is in Kafka).
         """
         done = [False]
 
@@ -127,7 +128,8 @@ class GroupWorld:
         delay_ms = self.delay()
         if not self.chance(self.faults):
             self.at(delay_ms, arrive)
-        if self.chance(self.faults) and name != "ConsumerGroupHeartbeat":
+        is_repeatable = name != "ConsumerGroupHeartbeat" and getattr(body, "group_instance_id", None) is None
+        if self.chance(self.faults) and is_repeatable:
             self.at(delay_ms + self.random.randint(0, 2_000), arrive)
         self.at(client.request_timeout_ms, lambda: once(None))
 
