@@ -60,15 +60,13 @@ INTEGER = "org.apache.kafka.common.serialization.IntegerDeserializer"
 FORMATTERS = "org.apache.kafka.tools.consumer"
 # Five records in one partition: see `records`.
 READS = [
-    "--from-beginning --max-messages 3",
     "--from-beginning --max-messages 0",
-    "--from-beginning --timeout-ms 1200",
-    "--timeout-ms 1200",
-    "--partition 0 --max-messages 3 --from-beginning",
+    "--partition 0 --offset 0 --timeout-ms 1500",
+    "--timeout-ms 500",
     "--partition 0 --offset 2 --max-messages 2",
     "--partition 0 --offset earliest --max-messages 2",
-    "--partition 0 --offset latest --timeout-ms 700",
-    "--partition 0 --offset 100 --timeout-ms 700",
+    "--partition 0 --offset latest --timeout-ms 300",
+    "--partition 0 --offset 100 --timeout-ms 300",
     f"--from-beginning --max-messages 3 {EVERYTHING}",
     f"--partition 0 --offset 0 --max-messages 3 {SHOW} print.key=true {SHOW} key.separator=|",
     f"--partition 0 --offset 0 --max-messages 3 {SHOW} print.key=TRUE {SHOW} print.value=false",
@@ -83,10 +81,8 @@ READS = [
     "--partition 0 --offset 0 --max-messages 3 --formatter-config {file}",
     f"--partition 0 --offset 0 --max-messages 3 --formatter {FORMATTERS}.NoOpMessageFormatter",
     f"--partition 0 --offset 0 --max-messages 3 --formatter {FORMATTERS}.LoggingMessageFormatter",
-    f"--partition 0 --offset 0 --max-messages 3 --formatter {FORMATTERS}.DefaultMessageFormatter",
     "--partition 0 --offset 0 --max-messages 3 --isolation-level read_committed",
-    "--partition 0 --offset 0 --max-messages 3 --consumer-property client.id=x",
-    "--partition 0 --offset 0 --max-messages 3 --consumer.config {file}",
+    "--partition 0 --offset 0 --max-messages 3 --consumer.config {file} --consumer-property client.id=x",
     "--max-messages 3 --command-property auto.offset.reset=earliest",
 ]
 
