@@ -392,6 +392,7 @@ class Broker:
         if self.node.is_broker:
             await self._join(nursery)
         self._listen()
+        pump.open()
         self.ready.set()
         await self._stopping.wait()
         log.info("shutting down")

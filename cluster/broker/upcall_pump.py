@@ -34,8 +34,21 @@ class UpcallPump:
         self._listeners = listeners
         controllers = ctx.node.controller_listener_names
         self._kinds = [CONTROLLER if name in controllers else BROKER for name in listeners]
+        self._held: list[Any] | None = []
+
+    def open(self) -> None:
+        """This broker serves: what clients have asked so far is answered now.
+
+        Before it is unfenced, the metadata knows no broker and no controller, and a client that is told so may ask again
+        only minutes later."""
+        held, self._held = self._held or [], None
+        for upcall in held:
+            self.on_request(upcall)
 
     def on_request(self, upcall: Any) -> None:
+        if self._held is not None and self._kinds[upcall.listener] == BROKER and upcall.api_key != API_VERSIONS_KEY:
+            self._held.append(upcall)
+            return
         api = BY_KEY[upcall.api_key]
         listener = self._listeners[upcall.listener]
         if upcall.api_key == API_VERSIONS_KEY and not api.serves(upcall.api_version):

@@ -54,8 +54,9 @@ def kafka_fields(definition: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def kafka_default(field: dict[str, Any]) -> Any:
-    kind, text = field["type"], field.get("default", "")
-    if text is None or text == "null":
+    # KAFKA: a null without quotes is no default; "null" in quotes is one.
+    kind, text = field["type"], field.get("default") or ""
+    if text == "null":
         return None
     if kind.startswith("[]") or kind not in PRIMITIVES:
         return "fresh"

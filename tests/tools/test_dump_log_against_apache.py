@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pykafkacore.protocol.schemas.coordinator_records import CONSUMER_GROUP_MEMBER_METADATA_VALUE
 from pykafkacore.testing import Broker
 from tests.support import apache
 from tests.support.apache import ApacheKafka
@@ -139,22 +138,7 @@ def test_all_that_topics_may_hold_is_among_what_is_dumped(
     assert found.count("lastStableOffset") == 2
 
 
-# What Apache writes of a member of a consumer group: the field is null, which is not its default.
-MEMBER_IS_MISREAD = next(
-    field.default is None
-    for field in CONSUMER_GROUP_MEMBER_METADATA_VALUE.root.fields
-    if field.name == "classic_member_metadata"
-)
-PLACES = [
-    pytest.param(
-        *place,
-        marks=pytest.mark.xfail(
-            place == ("of_apache", "__consumer_offsets") and MEMBER_IS_MISREAD,
-            reason="the schema of ConsumerGroupMemberMetadataValue takes null for the default of its tagged field",
-        ),
-    )
-    for place in product(("of_apache", "of_ours"), DECODERS)
-]
+PLACES = list(product(("of_apache", "of_ours"), DECODERS))
 
 
 @pytest.mark.parametrize(("whose", "topic"), PLACES)

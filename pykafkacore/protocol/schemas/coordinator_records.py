@@ -95,7 +95,7 @@ CONSUMER_GROUP_MEMBER_METADATA_VALUE = Message(
     subscribed_topic_regex   string                 nullable
     rebalance_timeout_ms     int32                  default=-1
     server_assignor          string                 nullable
-    classic_member_metadata  ClassicMemberMetadata  nullable tag=0 default=null
+    classic_member_metadata  ClassicMemberMetadata  nullable tag=0
         session_timeout_ms   int32
         supported_protocols  []ClassicProtocol
             name             string
@@ -140,7 +140,7 @@ CONSUMER_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE = Message(
     assigned_partitions            []TopicPartitions
         topic_id                   uuid
         partitions                 []int32
-        assignment_epochs          []int32            nullable tag=0 default=null
+        assignment_epochs          []int32            nullable tag=0
     partitions_pending_revocation  []TopicPartitions
 """)
 
@@ -244,7 +244,7 @@ STREAMS_GROUP_METADATA_VALUE = Message("StreamsGroupMetadataValue", api_key=17, 
     epoch                              int32
     metadata_hash                      int64
     validated_topology_epoch           int32                   tag=0 default=-1
-    last_assignment_configs            []LastAssignmentConfig  nullable tag=1 default=null
+    last_assignment_configs            []LastAssignmentConfig  nullable tag=1
         key                            string
         value                          string
     stored_description_topology_epoch  int32                   tag=2 default=-1
@@ -313,7 +313,7 @@ STREAMS_GROUP_CURRENT_MEMBER_ASSIGNMENT_VALUE = Message(
     active_tasks                      []TaskIds
         subtopology_id                string
         partitions                    []int32
-        assignment_epochs             []int32    nullable tag=0 default=null
+        assignment_epochs             []int32    nullable tag=0
     standby_tasks                     []TaskIds
     warmup_tasks                      []TaskIds
     active_tasks_pending_revocation   []TaskIds

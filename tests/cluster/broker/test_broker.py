@@ -244,3 +244,29 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode != 0
         assert "another broker has this log directory open" in done.stderr
+
+
+def test_what_a_client_asks_before_the_broker_is_unfenced_is_answered_once_it_is() -> None:
+    """A client that is told of no broker at all may ask again only minutes later."""
+    from types import SimpleNamespace
+
+    from cluster.broker.upcall_pump import UpcallPump
+    from pykafkacore.protocol.apis import api
+
+    answered: list[tuple[int, bool]] = []
+    core = SimpleNamespace(respond=lambda ticket, body, close=False: answered.append((ticket, close)))
+    node = SimpleNamespace(controller_listener_names=("CONTROLLER",))
+    context = SimpleNamespace(node=node, has_controller=True)
+    pump = UpcallPump(context, SimpleNamespace(core=core), None, ["PLAINTEXT"])
+
+    def asks(ticket: int, key: int, version: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            ticket=ticket, api_key=key, api_version=version, listener=0, body=b"", client_id=None, peer_host="::1"
+        )
+
+    pump.on_request(asks(1, api("Metadata").key, 9))
+    assert answered == []
+    pump.open()
+    assert answered == [(1, True)], "the empty body is malformed, and only now anybody looks at it"
+    pump.on_request(asks(2, api("Metadata").key, 9))
+    assert [ticket for ticket, _ in answered] == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -30,6 +31,21 @@ def only(futures: dict) -> object:
     return future.result(30)
 
 
+def until(wanted: str, call: Callable[[], object]) -> object:
+    """Apache Kafka answers before its broker has taken a change over: asks again until the answer starts so."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            found = call()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if str(found).startswith(wanted) or time.monotonic() > deadline:
+                return found
+        time.sleep(0.02)
+
+
 def main(bootstrap: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     resource = ConfigResource(ResourceType.TOPIC, topic)
@@ -49,13 +65,13 @@ def main(bootstrap: str, topic: str) -> None:
     tell("create", lambda: only(admin.create_topics([NewTopic(topic, 2, 1, config={"retention.ms": "60000"})])))
     tell("create again", lambda: only(admin.create_topics([NewTopic(topic, 2, 1)])))
     tell("grow", lambda: only(admin.create_partitions([NewPartitions(topic, 3)])))
-    tell("partitions", lambda: len(admin.list_topics(topic, timeout=10).topics[topic].partitions))
+    tell("partitions", lambda: until("3", lambda: len(admin.list_topics(topic, timeout=10).topics[topic].partitions)))
     tell("config", lambda: config("retention.ms"))
     tell("default", lambda: config("cleanup.policy"))
     tell("alter", lambda: alter("retention.ms", "70000"))
-    tell("altered", lambda: config("retention.ms"))
+    tell("altered", lambda: until("70000", lambda: config("retention.ms")))
     tell("alter badly", lambda: alter("retention.ms", "soon"))
-    tell("latest", lambda: offset(OffsetSpec.latest()))
+    tell("latest", lambda: until("0", lambda: offset(OffsetSpec.latest())))
     tell("earliest", lambda: offset(OffsetSpec.earliest()))
     tell("cluster", lambda: len(admin.describe_cluster().result(30).nodes))
     tell("delete records", lambda: only(admin.delete_records([TopicPartition(topic, 0, 0)])).low_watermark)
