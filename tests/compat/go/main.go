@@ -222,6 +222,11 @@ func admin(bootstrap, topic string) {
 	check(err)
 	check(grown.Error())
 	details, err := adm.ListTopics(ctx, topic)
+	// Apache Kafka answers before its broker has taken a change over.
+	for err == nil && len(details[topic].Partitions) != 3 && ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+		details, err = adm.ListTopics(ctx, topic)
+	}
 	check(err)
 	fmt.Println("partitions:", len(details[topic].Partitions))
 	configs, err := adm.DescribeTopicConfigs(ctx, topic)

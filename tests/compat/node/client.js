@@ -169,7 +169,13 @@ async function admin(kafka, topic) {
   console.log("created:", await client.createTopics(created));
   console.log("created again:", await client.createTopics(created));
   await client.createPartitions({ topicPartitions: [{ topic, count: 3 }] });
-  const metadata = await client.fetchTopicMetadata({ topics: [topic] });
+  // Apache Kafka answers before its broker has taken a change over.
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+  let metadata = await client.fetchTopicMetadata({ topics: [topic] });
+  for (let i = 0; i < 500 && metadata.topics[0].partitions.length !== 3; i++) {
+    await pause();
+    metadata = await client.fetchTopicMetadata({ topics: [topic] });
+  }
   console.log("partitions:", metadata.topics[0].partitions.length);
   const described = await client.describeConfigs({ resources: [{ type: 2, name: topic, configNames: ["retention.ms"] }] });
   const entry = described.resources[0].configEntries[0];
@@ -179,7 +185,12 @@ async function admin(kafka, topic) {
   await client.alterConfigs({ resources: [{ type: 2, name: topic, configEntries: [{ name: "segment.bytes", value: "2097152" }] }] });
   console.log("brokers:", (await client.describeCluster()).brokers.length);
   await client.deleteTopics({ topics: [topic] });
-  console.log("listed:", (await client.listTopics()).includes(topic));
+  let listed = true;
+  for (let i = 0; i < 500 && listed; i++) {
+    listed = (await client.listTopics()).includes(topic);
+    if (listed) await pause();
+  }
+  console.log("listed:", listed);
   await client.disconnect();
 }
 
