@@ -169,9 +169,6 @@ class ClassicClient(Client):
         self.later(3_000, self.beat)
 
     def beat(self) -> None:
-        if self.world.now - self.heard_at > self.session_timeout_ms:
-            # It knows that its session is over by now.
-            self.owned = set()
         body = schemas.HEARTBEAT_REQUEST(
             group_id=self.group, generation_id=self.generation, member_id=self.member_id, group_instance_id=self.instance
         )
