@@ -253,6 +253,7 @@ class GroupWorld:
                 self.crash()
             case 7:
                 self.now += self.random.choice((0, 10_000, 60_000))  # a clock that jumps
+        self.check()
 
 
 def simulate(seed: int, rounds: int = 25, mutate: Callable[[GroupShard], None] | None = None) -> GroupWorld:
