@@ -72,6 +72,8 @@ def test_transactions_and_groups_span_brokers(tmp_path: Path) -> None:
                     assert not message.error(), message.error()
                     producer.produce("target", f"{commits}-{number}-{message.value().decode()}", partition=message.partition())
                     ends[message.partition()] = message.offset() + 1
+                # What is aborted before it is sent would never stand in the log.
+                assert producer.flush(30) == 0
                 offsets = [TopicPartition("source", partition, offset) for partition, offset in ends.items()]
                 producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
                 if commits:
