@@ -301,15 +301,15 @@ class CoordinatorHost:
 
     def _build(self, append: Append, now_ms: int) -> bytes:
         transaction = append.transaction
+        if transaction is not None and transaction.marker is not None:
+            return build_marker(
+                transaction.producer_id, transaction.producer_epoch, transaction.marker, transaction.coordinator_epoch, now_ms
+            )
+        rows = [(now_ms, key, value, []) for key, value in append.records]
         if transaction is None:
-            rows = [(now_ms, key, value, []) for key, value in append.records]
             return build_batch(rows, codec=self._kind.codec)
-        producer = {"producer_id": transaction.producer_id, "producer_epoch": transaction.producer_epoch}
-        if transaction.marker is None:
-            rows = [(now_ms, key, value, []) for key, value in append.records]
-            return build_batch(rows, transactional=True, **producer)
-        return build_marker(
-            transaction.producer_id, transaction.producer_epoch, transaction.marker, transaction.coordinator_epoch, now_ms
+        return build_batch(
+            rows, transactional=True, producer_id=transaction.producer_id, producer_epoch=transaction.producer_epoch
         )
 
     async def append_everywhere(self, place: tuple[bytes, int], batch: bytes, transaction_version: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from cluster.coordinator.values import Request
-from cluster.handlers.context import Call, Context
+from cluster.handlers.context import Call, Context, Coordinators
 from cluster.handlers.coordination import partition_of
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
@@ -74,15 +74,14 @@ class Places:
 
     def __init__(self, ctx: Context, topics: list[Any], by_id: bool) -> None:
         self.known: list[Any] = []
-        self._rows: list[tuple[Any, int | None, list[int]]] = []
+        self._rows: list[tuple[Any, int | None]] = []
         for topic in topics:
             image = ctx.image.topics.get(topic.topic_id) if by_id else ctx.image.topic_named(topic.name)
             if image is None:
-                self._rows.append((topic, Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION, []))
+                self._rows.append((topic, Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION))
                 continue
             there = [p for p in topic.partitions if p.partition_index in image.partitions]
-            missing = [p.partition_index for p in topic.partitions if p.partition_index not in image.partitions]
-            self._rows.append((_topic_row(topic, image, topic.partitions), None, missing))
+            self._rows.append((_topic_row(topic, image, topic.partitions), None))
             if there:
                 self.known.append(_topic_row(topic, image, there))
 
@@ -93,7 +92,7 @@ class Places:
             for partition in topic.partitions:
                 codes[topic.name, partition.partition_index] = partition.error_code
         response = message()
-        for topic, error, _ in self._rows:
+        for topic, error in self._rows:
             rows = [
                 partition_type(
                     partition_index=p.partition_index,
@@ -274,12 +273,18 @@ async def delete_groups(ctx: Context, call: Call) -> Any:
 async def list_groups(ctx: Context, call: Call) -> Any:
     """The groups of every partition that this broker leads; clients ask every broker."""
     response = schemas.LIST_GROUPS_RESPONSE()
-    for partition in ctx.groups.led_partitions():
-        try:
-            found = await ctx.groups.ask(partition, lambda ticket: request_for(ctx, call, call.request, ticket))
-        except ApiError as error:
-            if error.code == Code.NOT_COORDINATOR:
-                continue
-            raise
+    for found in await ask_every_partition(ctx, call, ctx.groups):
         response.groups.extend(found)
     return response
+
+
+async def ask_every_partition(ctx: Context, call: Call, coordinators: Coordinators) -> list[Any]:
+    """What each of the shards here answers to a request. One whose partition moved away meanwhile is another broker's."""
+    answers = []
+    for partition in coordinators.led_partitions():
+        try:
+            answers.append(await coordinators.ask(partition, lambda ticket: request_for(ctx, call, call.request, ticket)))
+        except ApiError as error:
+            if error.code != Code.NOT_COORDINATOR:
+                raise
+    return answers

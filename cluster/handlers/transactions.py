@@ -13,7 +13,7 @@ from cluster.coordinator.group.shard import MarkerSeen, OffsetsOfTransaction
 from cluster.coordinator.txn.requests import AddOffsets, EndTransaction, InitProducer, WriteMarkers
 from cluster.handlers.context import Call, Context
 from cluster.handlers.coordination import partition_of
-from cluster.handlers.groups import Places, request_for
+from cluster.handlers.groups import Places, ask_every_partition, request_for
 from cluster.handlers.internal_topics import GROUP_TOPIC
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import transactions as schemas
@@ -251,13 +251,7 @@ async def describe_transactions(ctx: Context, call: Call) -> Any:
 async def list_transactions(ctx: Context, call: Call) -> Any:
     """The transactions of every partition that this broker leads; clients ask every broker."""
     response = schemas.LIST_TRANSACTIONS_RESPONSE()
-    for partition in ctx.transactions.led_partitions():
-        try:
-            found = await ctx.transactions.ask(partition, lambda ticket: request_for(ctx, call, call.request, ticket))
-        except ApiError as error:
-            if error.code == Code.NOT_COORDINATOR:
-                continue
-            raise
+    for found in await ask_every_partition(ctx, call, ctx.transactions):
         response.unknown_state_filters = found.unknown_state_filters
         response.transaction_states.extend(found.transaction_states)
     return response

@@ -5,7 +5,7 @@ KAFKA: value versions are those that 4.4 writes: offsets v4 (v1 with a retention
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cluster.coordinator.values import Record
 from pykafkacore.protocol.log_records import GROUP_RECORDS
@@ -82,7 +82,3 @@ def is_offset(record: Record) -> bool:
 
 def is_classic_group(record: Record) -> bool:
     return record.key_message is GROUP_METADATA_KEY
-
-
-def key_of(record: Record) -> Any:
-    return record.key

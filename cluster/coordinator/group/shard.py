@@ -267,8 +267,8 @@ class GroupShard:
             raise ApiError(Code.GROUP_ID_NOT_FOUND, f"there is no consumer group {body.group_id}")
         else:
             turn = Turn(ConsumerGroup(body.group_id), now)
-            if group is not None and (group.generation or not group.is_simple):
-                turn.records.append(records.group_tombstone(body.group_id))
+            if group is not None:
+                turn.records.extend(_tombstones(group))
         response = consumer_rules.heartbeat(turn, request, around)
         return turn.outcome(response)
 
@@ -327,7 +327,7 @@ class GroupShard:
             if group.members:
                 turn = Turn(group, now)
                 return turn.outcome(mixed_rules.join(turn, request, self._around(body.group_id)))
-            tombstones = consumer_records.group_tombstones(group)
+            tombstones = _tombstones(group)
             group = ClassicGroup(body.group_id, state_since_ms=now)
         turn = Turn(group, now)
         turn.records.extend(tombstones)
@@ -459,11 +459,12 @@ class GroupShard:
     def _expire_offsets(self, now: Millis) -> Outcome:
         found: list[Record] = []
         facts: list[GroupIs] = []
-        for group in list(self.groups.values()):
+        pending_groups = self.offsets.pending_groups()
+        for group in self.groups.values():
             gone = offset_rules.expired(self.offsets, group, now, self.settings)
             found.extend(gone)
             has_left = len(self.offsets.of_group(group.group_id)) > len(gone)
-            is_used = group.state != EMPTY or group.group_id in self.offsets.pending_groups()
+            is_used = group.state != EMPTY or group.group_id in pending_groups
             if not has_left and not is_used and not getattr(group, "pending", None):
                 found.extend(_tombstones(group))
                 facts.append(GroupIs(group.group_id, None))
