@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from cluster.broker.answering import in_task
 from cluster.broker.clock import Clock
 from cluster.broker.late_host import LateHost
 from cluster.broker.lifecycle import BrokerLifecycle, controller_registration
@@ -29,6 +30,7 @@ from cluster.broker.storage import MetaProperties, load_directories, random_uuid
 from cluster.broker.upcall_pump import UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
+from cluster.handlers.answers import Answer
 from cluster.handlers.context import Call
 from cluster.handlers.dispatch import offered
 from cluster.handlers.internal_topics import GROUP_TOPIC, TRANSACTION_TOPIC
@@ -74,7 +76,7 @@ class Broker:
         self._projector = Projector(self.node.node_id, settings, self.node.inter_broker_listener_name)
         self._policies = self._load_policies()
         self.raft = self._make_raft()
-        self._producer_ids = ProducerIds(self._allocate_producer_ids)
+        self._producer_ids = ProducerIds(lambda: in_task(self._nursery, self._allocate_producer_ids()))
 
     # --- what this node is made of --------------------------------------------------------------------------------------
 
@@ -244,8 +246,8 @@ class Broker:
         data = os.urandom(16).hex()
         return f"{data[:8]}-{data[8:12]}-4{data[13:16]}-a{data[17:20]}-{data[20:]}"
 
-    async def producer_id(self) -> int:
-        return await self._producer_ids.next()
+    def producer_id(self) -> Answer:
+        return self._producer_ids.next()
 
     def describe_quorum(self, call: Call) -> Any:
         if self.raft.node.is_leader or not self.node.is_broker:

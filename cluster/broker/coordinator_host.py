@@ -5,22 +5,25 @@
 
 INVARIANT: a shard is loaded up to the end of its log before it decides on anything.
 INVARIANT: an append that is refused drops the shard; while this broker still leads, a new one is loaded.
-Requests that are ready together share one append: each submits, then the first to run again flushes for all.
+Requests that come in one batch of upcalls share one append.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from cluster.broker.answering import in_task
 from cluster.coordinator import values
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform, Respond, ShardRuntime
 from cluster.coordinator.values import Logged, Marker, Pending
+from cluster.handlers.answers import Answer
 from cluster.plane.native import CoreError, build_batch, parse_batches
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.log_records import (
@@ -90,14 +93,16 @@ class CoordinatorHost:
         self._node_id = node_id
         self._plane = plane
         self.clock = clock
-        self.nursery = nursery
+        self._nursery = nursery
         self._perform = perform
         self._topic_id: bytes | None = None
         self.partition_count = 0
         self._hosted: dict[int, _Hosted] = {}
-        self._waiting: dict[int, Callable[[Any], None]] = {}
+        self._waiting: dict[int, Answer] = {}
         self._next_ticket = 0
         self._unflushed: set[int] = set()
+        self._effects: deque[tuple[_Hosted, Any]] = deque()
+        self._carries_out = False
         self._wakes_at = math.inf
         self._earlier = trio.Event()
         nursery.start_soon(self._run_timers)
@@ -130,7 +135,7 @@ class CoordinatorHost:
     def _take_up(self, index: int, leader_epoch: int) -> None:
         runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes)
         hosted = self._hosted[index] = _Hosted(index, leader_epoch, runtime)
-        self.nursery.start_soon(self._load, hosted)
+        self._nursery.start_soon(self._load, hosted)
 
     def _let_go(self, index: int) -> None:
         hosted = self._hosted.pop(index)
@@ -198,8 +203,7 @@ class CoordinatorHost:
         """Something that every shard is to know. One that is being loaded knows it from its host."""
         for partition, hosted in list(self._hosted.items()):
             if hosted.runtime.is_active:
-                self.submit(partition, lambda _: request, lambda _: None)
-        self.flush()
+                self.ask(partition, lambda _: request)
 
     # --- asking -----------------------------------------------------------------------------------------------------------
 
@@ -215,43 +219,39 @@ class CoordinatorHost:
     def led_partitions(self) -> list[int]:
         return list(self._hosted)
 
-    async def ask(self, partition: int, make_request: Callable[[int], Any]) -> Any:
-        """The answer to `make_request(ticket)`, once all it stands on is committed. Raises ApiError."""
-        done = trio.Event()
-        outcome: list[Any] = []
-
-        def answered(value: Any) -> None:
-            outcome.append(value)
-            done.set()
-
-        self.submit(partition, make_request, answered)
-        if not outcome:
-            # Whoever else is ready to run submits first: one append for all.
-            await trio.lowlevel.checkpoint()
-            self.flush()
-            await done.wait()
-        if isinstance(outcome[0], ApiError):
-            raise outcome[0]
-        return outcome[0]
-
-    def submit(self, partition: int, make_request: Callable[[int], Any], answered: Callable[[Any], None]) -> None:
-        """As `ask`; what it appends waits for `flush`."""
+    def ask(self, partition: int, make_request: Callable[[int], Any]) -> Answer:
+        """The answer to `make_request(ticket)`, or ApiError, once all it stands on is committed."""
+        answer = Answer()
         hosted = self._hosted.get(partition)
         if hosted is None:
-            answered(ApiError(Code.NOT_COORDINATOR, f"{self._kind.topic}-{partition} is led by another broker"))
-            return
-        if not hosted.runtime.is_active:
-            answered(ApiError(Code.COORDINATOR_LOAD_IN_PROGRESS, f"{self._kind.topic}-{partition} is being loaded"))
-            return
-        self._next_ticket += 1
-        ticket = self._next_ticket
-        self._waiting[ticket] = answered
-        effects = hosted.runtime.submit(ticket, make_request(ticket), self.clock.steady_wall_ms())
-        self._unflushed.add(partition)
-        self._carry_out(hosted, effects)
-        self._set_alarm(hosted)
+            answer.settle(ApiError(Code.NOT_COORDINATOR, f"{self._kind.topic}-{partition} is led by another broker"))
+        elif not hosted.runtime.is_active:
+            answer.settle(ApiError(Code.COORDINATOR_LOAD_IN_PROGRESS, f"{self._kind.topic}-{partition} is being loaded"))
+        else:
+            self._next_ticket += 1
+            ticket = self._next_ticket
+            self._waiting[ticket] = answer
+            self._flush_later(partition)
+            self._carry_out(hosted, hosted.runtime.submit(ticket, make_request(ticket), self.clock.steady_wall_ms()))
+            self._set_alarm(hosted)
+        return answer
 
-    def flush(self) -> None:
+    def in_task(self, work: Awaitable[Any]) -> Answer:
+        return in_task(self._nursery, work)
+
+    def _flush_later(self, partition: int) -> None:
+        """Whoever else is at hand asks first: one append for all."""
+        if not self._unflushed:
+            if self._plane.is_draining:
+                self._plane.at_end_of_batch(self._flush)
+            else:
+                self._nursery.start_soon(self._flush_soon)
+        self._unflushed.add(partition)
+
+    async def _flush_soon(self) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
         while self._unflushed:
             hosted = self._hosted.get(self._unflushed.pop())
             if hosted is not None:
@@ -260,23 +260,33 @@ class CoordinatorHost:
     # --- effects ------------------------------------------------------------------------------------------------------------
 
     def _carry_out(self, hosted: _Hosted, effects: list[Any]) -> None:
-        for effect in effects:
-            if isinstance(effect, Append):
-                self._append(hosted, effect)
-            elif isinstance(effect, Respond):
-                self._answer(effect.ticket, effect.response)
-            elif isinstance(effect, Fail):
-                self._answer(effect.ticket, effect.error)
-            elif isinstance(effect, Perform):
-                self._perform(hosted.partition, effect.effect)
-            elif isinstance(effect, Faulted):
-                name = f"{self._kind.topic}-{hosted.partition}"
-                log.error("a decision of the coordinator of %s failed", name, exc_info=effect.exception)
-            elif isinstance(effect, Dropped):
-                self._dropped(hosted, effect)
+        """In the order in which they were decided: what an effect leads to comes behind those that wait already, for its
+        append must not come before theirs."""
+        self._effects.extend((hosted, effect) for effect in effects)
+        if self._carries_out:
+            return
+        self._carries_out = True
+        try:
+            while self._effects:
+                self._carry_out_one(*self._effects.popleft())
+        finally:
+            self._carries_out = False
 
-    def _answer(self, ticket: int, value: Any) -> None:
-        self._waiting.pop(ticket)(value)
+    def _carry_out_one(self, hosted: _Hosted, effect: Any) -> None:
+        kind = type(effect)
+        if kind is Append:
+            self._append(hosted, effect)
+        elif kind is Respond:
+            self._waiting.pop(effect.ticket).settle(effect.response)
+        elif kind is Fail:
+            self._waiting.pop(effect.ticket).settle(effect.error)
+        elif kind is Perform:
+            self._perform(hosted.partition, effect.effect)
+        elif kind is Faulted:
+            name = f"{self._kind.topic}-{hosted.partition}"
+            log.error("a decision of the coordinator of %s failed", name, exc_info=effect.exception)
+        elif kind is Dropped:
+            self._dropped(hosted, effect)
 
     def _dropped(self, hosted: _Hosted, effect: Dropped) -> None:
         if self._hosted.get(hosted.partition) is hosted:
@@ -286,6 +296,8 @@ class CoordinatorHost:
             self._take_up(hosted.partition, hosted.leader_epoch)
 
     def _append(self, hosted: _Hosted, append: Append) -> None:
+        if not hosted.runtime.is_active:
+            return
         now_ms = self.clock.wall_ms()
         batch = self._build(append, now_ms)
         error, why, end_offset, high_watermark = self._plane.core.append(
@@ -317,24 +329,28 @@ class CoordinatorHost:
         core = self._plane.core
         error, _, end_offset, high_watermark = core.append(place, batch, None, self.clock.wall_ms(), transaction_version)
         while not error and high_watermark < end_offset:
-            moved = trio.Event()
-            core.watch(self._plane.expect(lambda *_: moved.set()), place, end_offset)  # noqa: B023
-            await moved.wait()
+            await self._moved(place, end_offset)
             error, _, _, high_watermark, _ = core.log_state(place)
         code: int = error
         return code
 
+    def _moved(self, place: tuple[bytes, int], end_offset: int) -> Answer:
+        """Settled once the high watermark has passed `end_offset`, or never will."""
+        moved = Answer()
+        self._plane.core.watch(self._plane.expect(lambda value, _: moved.settle(value)), place, end_offset)
+        return moved
+
     def _watch(self, hosted: _Hosted, end_offset: int) -> None:
         """Looks again once all replicas have it."""
 
-        def moved(_: Any, __: str | None) -> None:
+        def look(_: Any) -> None:
             if self._hosted.get(hosted.partition) is not hosted or not hosted.runtime.is_active:
                 return
             error, leader_epoch, _, high_watermark, _ = self._plane.core.log_state((self._topic_id, hosted.partition))
             if not error and leader_epoch == hosted.leader_epoch:
                 self._carry_out(hosted, hosted.runtime.committed(high_watermark))
 
-        self._plane.core.watch(self._plane.expect(moved), (self._topic_id, hosted.partition), end_offset)
+        self._moved((self._topic_id, hosted.partition), end_offset).then(look)
 
     # --- time ---------------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from cluster.coordinator.group.consumer import AssignmentJob
 from cluster.coordinator.group.settings import ConsumerSettings, consumer_settings, group_settings
 from cluster.coordinator.group.shard import AssignmentComputed, GroupShard, MetadataIs, TopicsDeleted
 from cluster.coordinator.group.topics import GroupTopics
+from cluster.handlers.answers import Answer
 from cluster.handlers.internal_topics import GROUP_TOPIC
 from cluster.metadata.records import RESOURCE_GROUP
 from cluster.plane.native import match_names
@@ -109,8 +110,8 @@ class GroupHost:
     def led_partitions(self) -> list[int]:
         return self.host.led_partitions()
 
-    async def ask(self, partition: int, make_request: Callable[[int], Any]) -> Any:
-        return await self.host.ask(partition, make_request)
+    def ask(self, partition: int, make_request: Callable[[int], Any]) -> Answer:
+        return self.host.ask(partition, make_request)
 
     # --- metadata -----------------------------------------------------------------------------------------------------------
 
@@ -132,7 +133,7 @@ class GroupHost:
     # --- assignors of users -------------------------------------------------------------------------------------------------
 
     def _perform(self, partition: int, job: AssignmentJob) -> None:
-        self.host.nursery.start_soon(self._assign, partition, job)
+        self.host.in_task(self._assign(partition, job))
 
     async def _assign(self, partition: int, job: AssignmentJob) -> None:
         assign: Callable[[], Mapping[str, Any]] = partial(self.assignors[job.assignor].assign, job.members, job.topics)
@@ -147,8 +148,7 @@ class GroupHost:
             if why is not None:
                 log.error("group %s keeps its assignment, assignor %s failed: %s", job.group_id, job.assignor, why)
 
-        self.host.submit(partition, lambda _: AssignmentComputed(job, assignment), answered)
-        self.host.flush()
+        self.host.ask(partition, lambda _: AssignmentComputed(job, assignment)).then(answered)
 
     def close(self) -> None:
         self.host.close()

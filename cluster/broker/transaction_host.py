@@ -4,6 +4,8 @@
     other brokers          WriteTxnMarkers: markers for partitions that are led here
     the data plane         Verify: a producer opens its transaction on a partition; the coordinator is asked (KIP-890)
 
+What is asked of shards needs no task; a network or a pause does.
+
 INVARIANT: a marker is written only while the shard that asked for it is at work: one that is late could end the next
 transaction of a producer of the old protocol.
 """
@@ -24,6 +26,7 @@ from cluster.coordinator.txn.requests import MarkersDone, WriteMarkers
 from cluster.coordinator.txn.settings import transaction_settings
 from cluster.coordinator.txn.shard import TransactionShard
 from cluster.coordinator.values import Request
+from cluster.handlers.answers import Answer, stepped
 from cluster.handlers.coordination import partition_of
 from cluster.handlers.internal_topics import GROUP_TOPIC, TRANSACTION_TOPIC
 from cluster.plane.native import match_names
@@ -63,7 +66,7 @@ class TransactionHost:
         self._links = links
         self._settings = transaction_settings(ctx.settings)
         self._spares: list[int] = []
-        self._writing: dict[str, trio.Event] = {}
+        self._writing: dict[str, Answer] = {}
         self.host = make_host(CoordinatorKind(TRANSACTION_TOPIC, TABLE, self._make_shard), self._perform)
 
     def _make_shard(self, partition: int, leader_epoch: int) -> TransactionShard:
@@ -80,8 +83,8 @@ class TransactionHost:
     def led_partitions(self) -> list[int]:
         return self.host.led_partitions()
 
-    async def ask(self, partition: int, make_request: Callable[[int], Any]) -> Any:
-        return await self.host.ask(partition, make_request)
+    def ask(self, partition: int, make_request: Callable[[int], Any]) -> Answer:
+        return self.host.ask(partition, make_request)
 
     async def ask_with_spare(self, partition: int, make_request: Callable[[int, int], Any]) -> Any:
         """As `ask`, with a producer id that the coordinator may give away."""
@@ -108,19 +111,19 @@ class TransactionHost:
     # --- markers out --------------------------------------------------------------------------------------------------------
 
     def _perform(self, partition: int, effect: WriteMarkers) -> None:
-        self.host.nursery.start_soon(self._write_out, partition, effect, self.host.shard_of(partition))
+        stepped(self._write_out(partition, effect, self.host.shard_of(partition)))
 
     async def _write_out(self, partition: int, markers: WriteMarkers, shard: Any) -> None:
         """Until every partition has its marker, was deleted, or the shard is no more. One after another for each id: a
         shard that was loaded anew asks for what its predecessor may still be writing."""
         while (before := self._writing.get(markers.transactional_id)) is not None:
-            await before.wait()
-        ended = self._writing[markers.transactional_id] = trio.Event()
+            await before
+        ended = self._writing[markers.transactional_id] = Answer()
         try:
             await self._write_until_done(partition, markers, shard)
         finally:
             del self._writing[markers.transactional_id]
-            ended.set()
+            ended.settle(None)
 
     async def _write_until_done(self, partition: int, markers: WriteMarkers, shard: Any) -> None:
         left = set(markers.partitions)
@@ -139,10 +142,9 @@ class TransactionHost:
             left -= done
             if done and self.host.shard_of(partition) is shard:
                 report = MarkersDone(markers, tuple(sorted(done)))
-                self.host.submit(partition, lambda _: report, lambda _: None)  # noqa: B023
-                self.host.flush()
+                self.host.ask(partition, lambda _: report)  # noqa: B023
             if left:
-                await trio.sleep(delay_s)
+                await self.host.in_task(trio.sleep(delay_s))
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
 
     async def _write_once(self, markers: WriteMarkers, places: Iterable[Place]) -> tuple[set[Place], set[Place]]:
@@ -180,7 +182,7 @@ class TransactionHost:
             coordinator_epoch=markers.coordinator_epoch,
             transaction_version=markers.transaction_version,
         )
-        response = await self._ask_broker(leader, row, message(markers=[marker]))
+        response = await self.host.in_task(self._ask_broker(leader, row, message(markers=[marker])))
         if response is None:
             return {}
         return {
@@ -212,27 +214,20 @@ class TransactionHost:
 
     async def write_here(self, markers: WriteMarkers, places: list[Place]) -> dict[Place, int]:
         """The error code of each partition that is led here."""
-        codes: dict[Place, int] = {}
-        async with trio.open_nursery() as nursery:
-            for place in places:
-                nursery.start_soon(self._write_one, markers, place, codes)
-        return codes
+        answers = {place: stepped(self._write_one(markers, place)) for place in places}
+        return {place: await answer for place, answer in answers.items()}
 
-    async def _write_one(self, markers: WriteMarkers, place: Place, codes: dict[Place, int]) -> None:
+    async def _write_one(self, markers: WriteMarkers, place: Place) -> int:
         topic, index = place
         found = self._ctx.image.topic_named(topic)
         if found is None or index not in found.partitions:
-            codes[place] = Code.UNKNOWN_TOPIC_OR_PARTITION
-        elif topic == GROUP_TOPIC:
-            codes[place] = await self._end_offsets(markers, index)
-        else:
-            batch = build_marker(
-                markers.producer_id, markers.producer_epoch, markers.commit, markers.coordinator_epoch,
-                self.host.clock.wall_ms(),
-            )  # fmt: skip
-            codes[place] = await self.host.append_everywhere(
-                (found.topic_id, index), batch, markers.transaction_version
-            )
+            return Code.UNKNOWN_TOPIC_OR_PARTITION
+        if topic == GROUP_TOPIC:
+            return await self._end_offsets(markers, index)
+        batch = build_marker(
+            markers.producer_id, markers.producer_epoch, markers.commit, markers.coordinator_epoch, self.host.clock.wall_ms()
+        )
+        return await self.host.append_everywhere((found.topic_id, index), batch, markers.transaction_version)
 
     async def _end_offsets(self, markers: WriteMarkers, index: int) -> int:
         """Offsets are committed or dropped by their group's coordinator."""
@@ -248,17 +243,15 @@ class TransactionHost:
     # --- verification -----------------------------------------------------------------------------------------------------------
 
     def on_verify(self, upcall: Any) -> None:
-        self.host.nursery.start_soon(self._verify, upcall)
-
-    async def _verify(self, upcall: Any) -> None:
         """Whatever happens, the producer is answered."""
-        codes = [int(Code.UNKNOWN_SERVER_ERROR)] * len(upcall.partitions)
-        try:
-            codes = await self._codes_for(upcall)
-        except Exception:
-            log.exception("a transaction of %r cannot be verified", upcall.transactional_id)
-        finally:
-            self._ctx.plane.core.verified(upcall.ticket, codes)
+
+        def told(outcome: Any) -> None:
+            if isinstance(outcome, Exception):
+                log.error("a transaction of %r cannot be verified", upcall.transactional_id, exc_info=outcome)
+                outcome = [int(Code.UNKNOWN_SERVER_ERROR)] * len(upcall.partitions)
+            self._ctx.plane.core.verified(upcall.ticket, outcome)
+
+        stepped(self._codes_for(upcall)).then(told)
 
     async def _codes_for(self, upcall: Any) -> list[int]:
         transactional_id = upcall.transactional_id.decode("utf-8", "surrogateescape")
@@ -285,7 +278,7 @@ class TransactionHost:
             codes = await self._verify_once(transactional_id, producer_id, producer_epoch, places, verify_only)
             if Code.CONCURRENT_TRANSACTIONS not in codes.values() or trio.current_time() >= deadline:
                 return codes
-            await trio.sleep(CONCURRENT_RETRY_S)
+            await self.host.in_task(trio.sleep(CONCURRENT_RETRY_S))
 
     async def _verify_once(
         self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[Place], verify_only: bool
@@ -313,7 +306,8 @@ class TransactionHost:
                     partition, lambda ticket: Request(ticket, "AddPartitionsToTxn", 5, transaction)
                 )
             else:
-                response = await self._ask_broker(leader, row, message(transactions=[transaction]))
+                asked = self._ask_broker(leader, row, message(transactions=[transaction]))
+                response = await self.host.in_task(asked)
                 if response is None or response.error_code:
                     return dict.fromkeys(places, Code.COORDINATOR_NOT_AVAILABLE)
                 [result] = response.results_by_transaction

@@ -1,8 +1,9 @@
 """From upcalls to handlers and back: decodes, dispatches, encodes, answers. One connection has one request under way,
 so answers need no order of their own here.
 
-A handler that can answer at once does so within the pump; the others run as tasks. A handler that fails in a way nobody
-foresaw is told to the log with its traceback and to the client as UNKNOWN_SERVER_ERROR, and disturbs no other.
+A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. A
+handler that fails in a way nobody foresaw is told to the log with its traceback and to the client as UNKNOWN_SERVER_ERROR,
+and disturbs no other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from cluster.handlers import core
+from cluster.handlers.answers import Answer
 from cluster.handlers.context import Call, Context
 from cluster.handlers.dispatch import HANDLERS, error_response
 from pykafkacore.protocol.apis import API_VERSIONS_KEY, BROKER, BY_KEY, CONTROLLER
@@ -52,7 +54,7 @@ class UpcallPump:
         api = BY_KEY[upcall.api_key]
         listener = self._listeners[upcall.listener]
         if upcall.api_key == API_VERSIONS_KEY and not api.serves(upcall.api_version):
-            self._plane.core.respond(upcall.ticket, core.unsupported_api_versions(self._ctx, listener))
+            self._plane.respond(upcall.ticket, core.unsupported_api_versions(self._ctx, listener))
             return
         try:
             request = api.request.decode(upcall.body, upcall.api_version)
@@ -70,10 +72,18 @@ class UpcallPump:
         except Exception as error:
             self._fail(upcall, call, error)
             return
-        if isinstance(result, Awaitable):
+        if isinstance(result, Answer):
+            result.then(lambda outcome: self._told(upcall, call, outcome))
+        elif isinstance(result, Awaitable):
             self._nursery.start_soon(self._finish, upcall, call, result)
         else:
             self._respond(upcall, call, result)
+
+    def _told(self, upcall: Any, call: Call, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            self._fail(upcall, call, outcome)
+        else:
+            self._respond(upcall, call, outcome)
 
     async def _finish(self, upcall: Any, call: Call, result: Awaitable[Any]) -> None:
         try:
@@ -88,9 +98,9 @@ class UpcallPump:
             body = call.api.response.encode(response, call.api_version)
         except Exception:
             log.exception("cannot encode the response to %s v%d", call.api.name, call.api_version)
-            self._plane.core.respond(upcall.ticket, b"", True)
+            self._plane.respond(upcall.ticket, b"", True)
             return
-        self._plane.core.respond(upcall.ticket, body)
+        self._plane.respond(upcall.ticket, body)
 
     def _fail(self, upcall: Any, call: Call, error: Exception) -> None:
         if not isinstance(error, ApiError):
@@ -104,4 +114,4 @@ class UpcallPump:
 
     def _close(self, upcall: Any, reason: str) -> None:
         log.info("closing connection from %s: %s", upcall.peer_host, reason)
-        self._plane.core.respond(upcall.ticket, b"", True)
+        self._plane.respond(upcall.ticket, b"", True)

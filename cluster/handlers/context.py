@@ -50,7 +50,7 @@ class ControllerPort(Protocol):
 
 
 class Coordinators(Protocol):
-    """The coordinators of one kind on this broker."""
+    """The coordinators of one kind on this broker. What they give is awaited by `answers.stepped` coroutines."""
 
     partition_count: int
     """Of their topic; 0 while it is not there."""
@@ -126,6 +126,6 @@ class Context(Protocol):
         """A UUID as text that nobody else is given."""
         ...
 
-    async def producer_id(self) -> int:
+    def producer_id(self) -> Awaitable[int]:
         """An id that no producer ever had."""
         ...

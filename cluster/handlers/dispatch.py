@@ -1,8 +1,8 @@
 """Which function answers which API, and how an error becomes a response. ApiVersions is derived from this table: what
 is not here is not offered.
 
-A handler is a plain function where it can answer at once, else a coroutine function; either may raise ApiError, and this
-is the one place that turns it into the response of that API and version.
+A handler is a plain function where it can answer at once, else it returns an Answer or a coroutine; any may raise ApiError,
+and this is the one place that turns it into the response of that API and version.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from importlib import import_module
 from typing import Any
 
 from cluster.handlers import configs, coordination, core, forwarded, metadata, offsets
+from cluster.handlers.answers import Answer, stepped
 from cluster.handlers.context import Call, Context
 from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api
 from pykafkacore.protocol.errors import ApiError
 
 Handler = Callable[[Context, Call], Any]
 
-def _later(module: str, name: str) -> Handler:
-    """A handler whose module is imported when somebody first asks: a broker starts quicker without it."""
 
-    def handler(ctx: Context, call: Call) -> Any:
-        found: Handler = getattr(import_module(f"cluster.handlers.{module}"), name)
-        return found(ctx, call)
+def _asking(module: str, name: str) -> Handler:
+    """A handler that waits for coordinators' answers only. Its module is imported when somebody first asks: a broker
+    starts quicker without it."""
+    found: Handler | None = None
+
+    def handler(ctx: Context, call: Call) -> Answer:
+        nonlocal found
+        if found is None:
+            found = getattr(import_module(f"cluster.handlers.{module}"), name)
+        result = found(ctx, call)
+        return result if isinstance(result, Answer) else stepped(result)
 
     return handler
 
@@ -35,25 +42,25 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "Fetch": None,
     "ListOffsets": offsets.list_offsets,
     "Metadata": metadata.metadata,
-    "OffsetCommit": _later("groups", "offset_commit"),
-    "OffsetFetch": _later("groups", "offset_fetch"),
+    "OffsetCommit": _asking("groups", "offset_commit"),
+    "OffsetFetch": _asking("groups", "offset_fetch"),
     "FindCoordinator": coordination.find_coordinator,
-    "JoinGroup": _later("groups", "of_group"),
-    "Heartbeat": _later("groups", "of_group"),
-    "LeaveGroup": _later("groups", "of_group"),
-    "SyncGroup": _later("groups", "sync_group"),
-    "DescribeGroups": _later("groups", "describe_groups"),
-    "ListGroups": _later("groups", "list_groups"),
+    "JoinGroup": _asking("groups", "of_group"),
+    "Heartbeat": _asking("groups", "of_group"),
+    "LeaveGroup": _asking("groups", "of_group"),
+    "SyncGroup": _asking("groups", "sync_group"),
+    "DescribeGroups": _asking("groups", "describe_groups"),
+    "ListGroups": _asking("groups", "list_groups"),
     "ApiVersions": core.api_versions,
     "CreateTopics": forwarded.to_controller,
     "DeleteTopics": forwarded.to_controller,
     "DeleteRecords": offsets.delete_records,
-    "InitProducerId": _later("transactions", "init_producer_id"),
-    "AddPartitionsToTxn": _later("transactions", "add_partitions_to_txn"),
-    "AddOffsetsToTxn": _later("transactions", "add_offsets_to_txn"),
-    "EndTxn": _later("transactions", "end_txn"),
-    "WriteTxnMarkers": _later("transactions", "write_txn_markers"),
-    "TxnOffsetCommit": _later("transactions", "txn_offset_commit"),
+    "InitProducerId": _asking("transactions", "init_producer_id"),
+    "AddPartitionsToTxn": _asking("transactions", "add_partitions_to_txn"),
+    "AddOffsetsToTxn": _asking("transactions", "add_offsets_to_txn"),
+    "EndTxn": _asking("transactions", "end_txn"),
+    "WriteTxnMarkers": _asking("transactions", "write_txn_markers"),
+    "TxnOffsetCommit": _asking("transactions", "txn_offset_commit"),
     "OffsetForLeaderEpoch": offsets.offset_for_leader_epoch,
     "DescribeConfigs": configs.describe_configs,
     "AlterConfigs": configs.alter_configs,
@@ -61,17 +68,17 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "CreatePartitions": forwarded.to_controller,
     "IncrementalAlterConfigs": configs.alter_configs,
     "DescribeQuorum": forwarded.describe_quorum,
-    "DeleteGroups": _later("groups", "delete_groups"),
-    "OffsetDelete": _later("groups", "offset_delete"),
+    "DeleteGroups": _asking("groups", "delete_groups"),
+    "OffsetDelete": _asking("groups", "offset_delete"),
     "UpdateFeatures": forwarded.to_controller,
     "DescribeCluster": core.describe_cluster,
     "DescribeProducers": offsets.describe_producers,
     "UnregisterBroker": forwarded.to_controller,
     "ListConfigResources": configs.list_config_resources,
-    "ConsumerGroupHeartbeat": _later("groups", "of_group"),
-    "ConsumerGroupDescribe": _later("groups", "describe_consumer_groups"),
-    "DescribeTransactions": _later("transactions", "describe_transactions"),
-    "ListTransactions": _later("transactions", "list_transactions"),
+    "ConsumerGroupHeartbeat": _asking("groups", "of_group"),
+    "ConsumerGroupDescribe": _asking("groups", "describe_consumer_groups"),
+    "DescribeTransactions": _asking("transactions", "describe_transactions"),
+    "ListTransactions": _asking("transactions", "list_transactions"),
     "DescribeTopicPartitions": metadata.describe_topic_partitions,
 }
 

@@ -60,6 +60,9 @@ class NativePlane:
         self.producer_id_expiration_ms = producer_id_expiration_ms
         self._callbacks: dict[int, Callable[[Any, str | None], None]] = {}
         self._next_ticket = 0
+        self._answers: list[tuple[int, bytes, bool]] = []
+        self._deferred: list[Callable[[], None]] = []
+        self.is_draining = False
 
     def expect(self, callback: Callable[[Any, str | None], None]) -> int:
         """A ticket for a job; `callback(value, error)` runs in the pump when it is done."""
@@ -86,18 +89,41 @@ class NativePlane:
         """Drains upcalls for ever. Neither `on_request` nor `on_verify` may block."""
         fd = self.core.fileno()
         while True:
-            await trio.lowlevel.wait_readable(fd)
             batch = self.core.drain(BATCH_MAX)
-            for upcall in batch:
-                if type(upcall) is Request:
-                    on_request(upcall)
-                elif type(upcall) is _core.Verify:
-                    on_verify(upcall)
-                elif type(upcall) is _core.Completed:
-                    self._callbacks.pop(upcall.ticket)(upcall.value, upcall.error)
-                else:
-                    log.log(upcall.level, upcall.text)
+            if not batch:
+                await trio.lowlevel.wait_readable(fd)
+                continue
+            self.is_draining = True
+            try:
+                for upcall in batch:
+                    if type(upcall) is Request:
+                        on_request(upcall)
+                    elif type(upcall) is _core.Verify:
+                        on_verify(upcall)
+                    elif type(upcall) is _core.Completed:
+                        self._callbacks.pop(upcall.ticket)(upcall.value, upcall.error)
+                    else:
+                        log.log(upcall.level, upcall.text)
+                while self._deferred:
+                    self._deferred.pop()()
+            finally:
+                self.is_draining = False
+                answers, self._answers = self._answers, []
+                if answers:
+                    self.core.respond(answers)
             await trio.lowlevel.checkpoint()
+
+    def at_end_of_batch(self, act: Callable[[], None]) -> None:
+        """`act()` runs once all upcalls of the batch at hand have been looked at. While `is_draining` only."""
+        assert self.is_draining, "there is no batch at hand"
+        self._deferred.append(act)
+
+    def respond(self, ticket: int, body: bytes, close: bool = False) -> None:
+        """Answers a request. The answers of one batch of upcalls go down together: each wakes an event loop otherwise."""
+        if self.is_draining:
+            self._answers.append((ticket, body, close))
+        else:
+            self.core.respond([(ticket, body, close)])
 
     def publish(self, delta: ViewDelta, done: Callable[[Any, str | None], None]) -> None:
         """`done` gets (metadata offset, [(topic id, partition, why)]): what could not be opened."""

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use server::config::{ListenerConfig, ServerConfig};
 use server::data_plane::Query;
 use server::decided;
@@ -113,10 +114,10 @@ impl DataPlane {
         self.inner.drain(batch_max).into_iter().map(|upcall| to_python(py, upcall)).collect()
     }
 
-    /// Answers a request with the body of its response; the header is put in front here.
-    #[pyo3(signature = (ticket, body, close=false))]
-    fn respond(&self, ticket: u64, body: &[u8], close: bool) {
-        self.inner.respond(ticket, Bytes::copy_from_slice(body), close);
+    /// Answers requests with (ticket, body of the response, close the connection after it); the header is put in front here.
+    fn respond(&self, answers: Vec<(u64, PyBackedBytes, bool)>) {
+        let owned = |(ticket, body, close): (u64, PyBackedBytes, bool)| (ticket, Bytes::copy_from_slice(&body), close);
+        self.inner.respond(answers.into_iter().map(owned));
     }
 
     /// Answers a `Verify` with an error code for each of its partitions, in order.

@@ -110,10 +110,17 @@ impl DataPlane {
         batch
     }
 
-    /// Answers a request that went up. With `close`, the connection ends after that (an empty body: at once).
-    pub fn respond(&self, ticket: Ticket, body: Bytes, close: bool) {
-        if let Some(inbox) = self.shared.inboxes.get(reactor_of(ticket)) {
-            inbox.send(Message::Respond { ticket, body, close });
+    /// Answers requests that went up. With `close`, the connection ends after that (an empty body: at once). Each event
+    /// loop is woken once.
+    pub fn respond(&self, answers: impl IntoIterator<Item = (Ticket, Bytes, bool)>) {
+        let mut of_loop: Vec<Vec<Message>> = self.shared.inboxes.iter().map(|_| Vec::new()).collect();
+        for (ticket, body, close) in answers {
+            if let Some(messages) = of_loop.get_mut(reactor_of(ticket)) {
+                messages.push(Message::Respond { ticket, body, close });
+            }
+        }
+        for (inbox, messages) in self.shared.inboxes.iter().zip(of_loop) {
+            inbox.send_all(messages);
         }
     }
 

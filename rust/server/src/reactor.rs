@@ -79,9 +79,14 @@ thread_local! {
 
 impl Inbox {
     pub fn send(&self, message: Message) {
+        self.send_all([message]);
+    }
+
+    pub fn send_all(&self, sent: impl IntoIterator<Item = Message>) {
         let mut messages = self.messages.lock();
-        messages.push(message);
-        let first = messages.len() == 1;
+        let was_empty = messages.is_empty();
+        messages.extend(sent);
+        let first = was_empty && !messages.is_empty();
         drop(messages);
         // A loop looks into its own inbox before it sleeps.
         if first && CURRENT.get() != self.index {

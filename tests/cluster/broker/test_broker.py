@@ -254,10 +254,10 @@ def test_what_a_client_asks_before_the_broker_is_unfenced_is_answered_once_it_is
     from pykafkacore.protocol.apis import api
 
     answered: list[tuple[int, bool]] = []
-    core = SimpleNamespace(respond=lambda ticket, body, close=False: answered.append((ticket, close)))
+    plane = SimpleNamespace(respond=lambda ticket, body, close=False: answered.append((ticket, close)))
     node = SimpleNamespace(controller_listener_names=("CONTROLLER",))
     context = SimpleNamespace(node=node, has_controller=True)
-    pump = UpcallPump(context, SimpleNamespace(core=core), None, ["PLAINTEXT"])
+    pump = UpcallPump(context, plane, None, ["PLAINTEXT"])
 
     def asks(ticket: int, key: int, version: int) -> SimpleNamespace:
         return SimpleNamespace(

@@ -1,0 +1,65 @@
+"""Answers that are still to come, and coroutines that wait for nothing else.
+
+A task for every request costs more than what most requests decide. So the handlers that ask coordinators are coroutines
+that whoever settles an answer runs on: no task, no scheduler, no queue.
+
+INVARIANT: a coroutine given to `stepped` awaits Answers only. What needs a clock or a network is made an Answer by the shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+Told = Callable[[Any], None]
+"""Gets the value, or the exception that stands for it."""
+
+_PENDING = object()
+
+
+class Answer:
+    """A value, or the exception instead of it, that somebody settles once."""
+
+    __slots__ = ("_outcome", "_told")
+
+    def __init__(self) -> None:
+        self._outcome: Any = _PENDING
+        self._told: list[Told] = []
+
+    def settle(self, outcome: Any) -> None:
+        assert self._outcome is _PENDING, "an answer is given once"
+        self._outcome = outcome
+        for told in self._told:
+            told(outcome)
+
+    def then(self, told: Told) -> None:
+        """`told(outcome)` is called when it is settled, or at once."""
+        if self._outcome is _PENDING:
+            self._told.append(told)
+        else:
+            told(self._outcome)
+
+    def __await__(self) -> Generator[Answer, None, Any]:
+        if self._outcome is _PENDING:
+            yield self
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def stepped(coroutine: Coroutine[Answer, None, Any]) -> Answer:
+    """Runs the coroutine as far as it comes, and on with each answer. What it returns or raises settles the result."""
+    result = Answer()
+
+    def run_on(_: Any = None) -> None:
+        try:
+            needed = coroutine.send(None)
+        except StopIteration as end:
+            result.settle(end.value)
+        except Exception as error:
+            result.settle(error)
+        else:
+            needed.then(run_on)
+
+    run_on()
+    return result
