@@ -76,6 +76,9 @@ class Broker:
         self._projector = Projector(self.node.node_id, settings, self.node.inter_broker_listener_name)
         self._policies = self._load_policies()
         self.raft = self._make_raft()
+        data = os.urandom(10).hex()
+        self._run_id = f"{data[:8]}-{data[8:12]}-4{data[12:15]}-a{data[15:18]}-"
+        self._fresh_ids = 0
         self._producer_ids = ProducerIds(lambda: in_task(self._nursery, self._allocate_producer_ids()))
 
     # --- what this node is made of --------------------------------------------------------------------------------------
@@ -243,8 +246,9 @@ class Broker:
         return offered(CONTROLLER if listener in self.node.controller_listener_names else BROKER)
 
     def fresh_id(self) -> str:
-        data = os.urandom(16).hex()
-        return f"{data[:8]}-{data[8:12]}-4{data[13:16]}-a{data[17:20]}-{data[20:]}"
+        # A random half for this run of the broker and a number: asked for with each request, it must cost nothing.
+        self._fresh_ids += 1
+        return f"{self._run_id}{self._fresh_ids:012x}"
 
     def producer_id(self) -> Answer:
         return self._producer_ids.next()

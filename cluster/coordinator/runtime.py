@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.shard import LATER, CancelTimer, Outcome, SetTimer, Timer, TransactionalBatch
 from pykafkacore.protocol.errors import ApiError, Code
@@ -28,8 +28,7 @@ from pykafkacore.protocol.errors import ApiError, Code
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Append these values as one batch, which must start at `base_offset`; else call `append_failed`."""
 
     leader_epoch: int
@@ -38,14 +37,12 @@ class Append:
     transaction: TransactionalBatch | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Respond:
+class Respond(NamedTuple):
     ticket: int
     response: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(NamedTuple):
     """The whole request failed; dispatch makes its response of the error."""
 
     ticket: int
@@ -68,8 +65,7 @@ class Dropped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Perform:
+class Perform(NamedTuple):
     """What a decision asked of its host, now that the decision is committed."""
 
     effect: Any

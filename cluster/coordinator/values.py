@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pykafkacore.protocol.log_records import (
     decode_coordinator_key,
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from pykafkacore.protocol.schema import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text;
     `fresh_id` is a UUID that nobody else was given, for a member that has no name yet."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from cluster.handlers.context import Call, Context
@@ -13,6 +14,7 @@ from pykafkacore.protocol.schemas import groups as group_schemas
 _TOPICS = {0: GROUP_TOPIC, 1: TRANSACTION_TOPIC, 2: SHARE_TOPIC}
 
 
+@lru_cache(maxsize=16_384)
 def java_hash(text: str) -> int:
     """Java's String.hashCode, over UTF-16 units."""
     value = 0

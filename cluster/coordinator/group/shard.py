@@ -13,7 +13,7 @@ place, and after a reload the first alone has told everything that was acknowled
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.coordinator.group import (
@@ -121,6 +121,8 @@ class GroupShard:
         pass
 
     def handle(self, request: Any, now: Millis) -> Outcome:
+        if isinstance(request, Request):
+            return _HANDLERS[request.api_name](self, request, now)
         if isinstance(request, EndTransaction):
             return self._end_transaction(request)
         if isinstance(request, MarkerSeen):
@@ -129,9 +131,8 @@ class GroupShard:
             return self._topics_deleted(request)
         if isinstance(request, MetadataIs):
             return Outcome(facts=(request,))
-        if isinstance(request, AssignmentComputed):
-            return self._assignment_computed(request, now)
-        return _HANDLERS[request.api_name](self, request, now)
+        assert isinstance(request, AssignmentComputed), f"no request of groups: {request!r}"
+        return self._assignment_computed(request, now)
 
     def apply(self, offset: Offset, logged: Logged) -> None:
         if isinstance(logged, Marker | Pending):
@@ -400,7 +401,7 @@ class GroupShard:
     def _commit_in_transaction(self, request: Request, now: Millis) -> Outcome:
         """`body` is an OffsetsOfTransaction."""
         body, marker_offset = request.body.request, request.body.marker_offset
-        request = replace(request, body=body)
+        request = request._replace(body=body)
         if self.offsets.marker_offset(body.producer_id) != marker_offset:
             raise ApiError(Code.INVALID_TXN_STATE, "the transaction ended while its offsets came")
         group = self.groups.get(body.group_id)
