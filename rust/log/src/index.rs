@@ -143,11 +143,10 @@ impl IndexFile {
         cut().map_err(|e| Error::storage(&self.path, e))
     }
 
-    /// The segment is complete, and so is the file, on the disk too. It is made even if it is empty, as Kafka expects one.
+    /// The segment is complete, and so is the file. It is made even if it is empty, as Kafka expects one.
     pub fn seal(&mut self, storage: &dyn Storage) -> Result<()> {
         self.write_pending(storage)?;
-        let sync = || storage.open(&self.path, true)?.sync_data();
-        sync().map_err(|e| Error::storage(&self.path, e))?;
+        storage.open(&self.path, true).map_err(|e| Error::storage(&self.path, e))?;
         self.content = Content::Sealed(OnceLock::new());
         Ok(())
     }

@@ -106,10 +106,15 @@ impl LeaderEpochs {
         }
     }
 
-    pub fn write(&self, storage: &dyn Storage, sync: bool) -> Result<()> {
+    /// The file's path and what is to stand in it.
+    pub fn file(&self) -> (PathBuf, String) {
         let lines = self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}"));
-        let text = checkpoints::text(lines);
-        storage.write_atomically(&self.path, text.as_bytes(), sync).map_err(|e| Error::storage(&self.path, e))
+        (self.path.clone(), checkpoints::text(lines))
+    }
+
+    pub fn write(&self, storage: &dyn Storage, sync: bool) -> Result<()> {
+        let (path, text) = self.file();
+        storage.write_atomically(&path, text.as_bytes(), sync).map_err(|e| Error::storage(&path, e))
     }
 }
 

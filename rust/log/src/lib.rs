@@ -6,6 +6,7 @@
 //!   index          .index and .timeindex     txn_index .txnindex                    retention what may go (a plan)
 //!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
 //!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system
+//!   flush          to the disk, in three steps
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! INVARIANT: index files hold whole entries and nothing else (Kafka trusts their length after a clean stop).
 
 pub mod checkpoints;
+pub mod flush;
 mod handles;
 pub mod index;
 mod layout;
@@ -28,6 +30,7 @@ mod segment;
 pub mod storage;
 pub mod txn_index;
 
+pub use self::flush::Flush;
 pub use self::log::{AppendInfo, Log, LogConfig, ReadError, ReadSlice};
 pub use self::lookup::TimestampOffset;
 pub use self::recovery::{OpenOptions, RecoveryReport};

@@ -17,7 +17,7 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
 use crate::segment::{Segment, file_name};
 use crate::storage::{Storage, StorageFile};
-use crate::{Error, Result, checkpoints, txn_index};
+use crate::{Error, Result, txn_index};
 
 /// The settings of a topic that its logs act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct LogConfig {
     pub index_interval_bytes: usize,
     pub index_bytes_max: usize,
     pub producer_id_expiration_ms: i64,
+    /// `cleanup.policy` has `compact`: a hole between segments is no sign of loss.
+    pub compacted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +72,16 @@ pub struct Log {
     pub(crate) snapshot_at_end: bool,
     /// Epochs that the file does not have yet. It is written, and synced, with the next flush or roll.
     pub(crate) epochs_changed: bool,
-    /// Base offsets of segments whose `.txnindex` is not synced.
-    pub(crate) aborted_unsynced: BTreeSet<i64>,
+    /// Base offset and suffix of what stands beside the records and is not synced: indexes of sealed segments, snapshots.
+    pub(crate) unsynced: BTreeSet<(i64, &'static str)>,
     /// Files came or went since the directory was last synced.
     pub(crate) dir_unsynced: bool,
     /// So with partition.metadata, and the directory's own entry.
     pub(crate) identity_unsynced: bool,
+    /// How often the log was cut.
+    pub(crate) cuts: u64,
+    /// The highest recovery point before any cut: a checkpoint of it may still be on the disk.
+    pub(crate) recovery_point_seen: i64,
     pub(crate) poisoned: Option<String>,
 }
 
@@ -148,7 +154,7 @@ impl Log {
     }
 
     /// Runs a write; if it fails, nothing is ever written again.
-    fn guarded<T>(&mut self, write: impl FnOnce(&mut Log) -> Result<T>) -> Result<T> {
+    pub(crate) fn guarded<T>(&mut self, write: impl FnOnce(&mut Log) -> Result<T>) -> Result<T> {
         if let Some(why) = &self.poisoned {
             return Err(Error::Poisoned { why: why.clone() });
         }
@@ -230,7 +236,7 @@ impl Log {
                 let base_offset = log.active().base_offset;
                 let path = log.dir.join(file_name(base_offset, ".txnindex"));
                 txn_index::append(&*storage, &path, &aborted)?;
-                log.aborted_unsynced.insert(base_offset);
+                log.unsynced.insert((base_offset, ".txnindex"));
             }
             Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
         })
@@ -253,19 +259,29 @@ impl Log {
             || index_full(&active.time_index.file, 12)
     }
 
-    /// Starts a new segment at the end of the log, unless the active one is empty. What is complete is synced first, so
-    /// that a sealed segment and its indexes never need to be scanned, nor the log be replayed from before it.
+    /// Starts a new segment at the end of the log, unless the active one is empty. Nothing is synced, so that whoever
+    /// appends does not wait: a flush is due. Only where a checkpoint may say that all of it is on the disk (its records are,
+    /// or it is one of before a cut), recovery would not look at what is sealed here: there it is synced at once; and so it is in a
+    /// compacted log, where recovery could not tell a loss from what was compacted away.
     pub fn roll(&mut self, now_ms: i64) -> Result<()> {
         if self.segments.last().is_some_and(|active| active.size == 0) {
             return Ok(());
         }
         self.guarded(|log| {
             let storage = log.storage.clone();
-            log.write_snapshot(true)?;
-            log.active().seal(&*storage)?;
-            log.dir_unsynced = true;
-            log.sync()?;
-            log.active().release_file();
+            log.write_snapshot()?;
+            log.unsynced.insert((log.end_offset, ".snapshot"));
+            let active = log.active();
+            let base_offset = active.base_offset;
+            active.seal(&*storage)?;
+            log.note_sealed(base_offset);
+            if log.config.compacted || log.end_offset <= log.recovery_point.max(log.recovery_point_seen) {
+                log.sync()?;
+            }
+            // Without the name of this segment the next one would be taken for the start of the log.
+            if log.dir_unsynced {
+                log.sync_dir()?;
+            }
             let segment = Segment::create(&*storage, &log.dir, log.end_offset, now_ms)?;
             log.segments.push(segment);
             log.dir_unsynced = true;
@@ -273,15 +289,18 @@ impl Log {
         })
     }
 
+    pub(crate) fn note_sealed(&mut self, base_offset: i64) {
+        self.unsynced.extend([(base_offset, ".index"), (base_offset, ".timeindex")]);
+    }
+
     /// Writes the producers' state as of the end of the log, and drops the one before if no segment starts there.
-    /// With `sync` it survives a power failure; one that is there already may not.
-    fn write_snapshot(&mut self, sync: bool) -> Result<()> {
-        if self.snapshot_at_end && !sync {
+    fn write_snapshot(&mut self) -> Result<()> {
+        if self.snapshot_at_end {
             return Ok(());
         }
         let path = self.dir.join(file_name(self.end_offset, ".snapshot"));
         let bytes = self.producers.encode_snapshot();
-        self.storage.write_atomically(&path, &bytes, sync).map_err(|e| Error::storage(&path, e))?;
+        self.storage.write_atomically(&path, &bytes, false).map_err(|e| Error::storage(&path, e))?;
         self.snapshot_at_end = true;
         let superseded = self.newest_snapshot.replace(self.end_offset).filter(|offset| *offset != self.end_offset);
         if let Some(offset) = superseded
@@ -289,45 +308,6 @@ impl Log {
         {
             remove_if_there(&*self.storage, &self.dir.join(file_name(offset, ".snapshot")))?;
         }
-        Ok(())
-    }
-
-    /// Everything appended so far is on the disk when this returns.
-    pub fn flush(&mut self) -> Result<()> {
-        if self.recovery_point == self.end_offset {
-            return Ok(());
-        }
-        self.guarded(Log::sync)
-    }
-
-    /// Syncs the batches behind the recovery point and all that opening the log again stands on. What opening can make
-    /// anew (the active segment's indexes) is left to the system.
-    fn sync(&mut self) -> Result<()> {
-        let storage = self.storage.clone();
-        let first = self.segment_of(self.recovery_point).unwrap_or(0);
-        for segment in &self.segments[first..] {
-            segment.sync(&*storage)?;
-        }
-        for base_offset in std::mem::take(&mut self.aborted_unsynced) {
-            txn_index::sync(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
-            self.dir_unsynced = true;
-        }
-        if self.epochs_changed {
-            self.epochs.write(&*storage, true)?;
-            self.epochs_changed = false;
-        }
-        if self.identity_unsynced {
-            checkpoints::sync_partition_metadata(&*storage, &self.dir)?;
-            self.sync_dir()?;
-            if let Some(parent) = self.dir.parent() {
-                storage.sync_dir(parent).map_err(|e| Error::storage(parent, e))?;
-            }
-            self.identity_unsynced = false;
-        }
-        if self.dir_unsynced {
-            self.sync_dir()?;
-        }
-        self.recovery_point = self.end_offset;
         Ok(())
     }
 
@@ -346,7 +326,7 @@ impl Log {
             log.active().write_indexes(&*storage)?;
             // KAFKA: an empty log has no snapshot; one that held anything needs it, or its producers count as unknown.
             if log.end_offset > 0 {
-                log.write_snapshot(false)?;
+                log.write_snapshot()?;
             }
             if log.epochs_changed {
                 log.epochs.write(&*storage, true)?;
@@ -356,7 +336,7 @@ impl Log {
         })
     }
 
-    fn segment_of(&self, offset: i64) -> Option<usize> {
+    pub(crate) fn segment_of(&self, offset: i64) -> Option<usize> {
         self.segments.partition_point(|segment| segment.base_offset <= offset).checked_sub(1)
     }
 
@@ -463,7 +443,6 @@ impl Log {
     fn remove_files_of(&mut self, segments: &[Segment]) -> Result<()> {
         for segment in segments {
             remove_if_there(&*self.storage, segment.path())?;
-            self.aborted_unsynced.remove(&segment.base_offset);
         }
         self.sync_dir()?;
         for segment in segments {
@@ -485,6 +464,8 @@ impl Log {
             return self.truncate_fully_and_start_at(offset);
         }
         self.guarded(|log| {
+            log.recovery_point_seen = log.recovery_point_seen.max(log.recovery_point);
+            log.cuts += 1;
             let end = log.cut(offset)?;
             log.end_offset = end;
             log.start_offset = log.start_offset.min(end);
@@ -521,6 +502,7 @@ impl Log {
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<()> {
         self.guarded(|log| {
             let storage = log.storage.clone();
+            log.recovery_point_seen = log.recovery_point_seen.max(log.recovery_point);
             let created_ms = log.segments.last().map_or(0, |segment| segment.created_ms);
             if (log.segments[0].base_offset..log.end_offset).contains(&offset) {
                 log.cut(offset)?;
@@ -542,7 +524,8 @@ impl Log {
             log.producers = ProducerState::default();
             log.newest_snapshot = None;
             log.snapshot_at_end = false;
-            log.aborted_unsynced.clear();
+            log.unsynced.clear();
+            log.cuts += 1;
             log.epochs.clear();
             log.epochs.write(&*storage, true)?;
             log.epochs_changed = false;

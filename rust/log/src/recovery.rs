@@ -113,10 +113,12 @@ impl Log {
             newest_snapshot: None,
             snapshot_at_end: false,
             epochs_changed: false,
-            aborted_unsynced: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
             // A process that was killed may have synced nothing.
             dir_unsynced: !clean_shutdown || files.is_empty(),
             identity_unsynced: !clean_shutdown || identity_written,
+            cuts: 0,
+            recovery_point_seen: recovery_point,
             poisoned: None,
         };
         log.refuse_old_formats()?;
@@ -136,7 +138,7 @@ impl Log {
                 log.recovery_point = end_offset;
             }
             None => {
-                let found = log.recover(&mut report)?;
+                let found = log.recover(log_start_offset.unwrap_or(0), &mut report)?;
                 log.end_offset = found.end_offset;
                 // The checkpoint may be of before a cut, and so too high: only sealed segments were surely synced.
                 log.recovery_point = log.recovery_point.min(found.from);
@@ -195,10 +197,12 @@ impl Log {
         self.active().resume(&*storage)
     }
 
-    /// Scans from the segment that holds the recovery point, and cuts at the first bad batch.
-    fn recover(&mut self, report: &mut RecoveryReport) -> Result<Scan> {
+    /// Scans from the segment that holds the recovery point, and cuts at the first bad batch. First a deletion of what is
+    /// before `start_offset` is completed: it may have left holes, and the beginnings of transactions that ended in them.
+    fn recover(&mut self, start_offset: i64, report: &mut RecoveryReport) -> Result<Scan> {
         let storage = self.storage.clone();
         let point = self.recovery_point;
+        self.remove_segments(crate::retention::segments_below(self, start_offset))?;
         let first = self.segments.partition_point(|segment| segment.base_offset <= point).saturating_sub(1);
         let from = self.segments[first].base_offset;
         let mut end_offset = from;
@@ -209,6 +213,11 @@ impl Log {
                 lost_bytes += self.bytes_from(at);
                 self.drop_segments_from(at)?;
                 format!("the segment of offset {base_offset} overlaps the one before it")
+            } else if base_offset > end_offset.max(point) && !self.config.compacted {
+                // Sealed before it was synced: its end is lost, and what follows stands behind a hole.
+                lost_bytes += self.bytes_from(at);
+                self.drop_segments_from(at)?;
+                format!("the records between offsets {end_offset} and {base_offset} are missing")
             } else {
                 remove_if_there(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
                 let (next, outcome) = self.scan_segment(at, report)?;
@@ -224,9 +233,9 @@ impl Log {
             report.truncated = Some(Truncated { at_offset: end_offset, lost_bytes, why });
             break;
         }
-        let (_, sealed) = self.segments[first..].split_last_mut().expect("the scan starts at a segment");
-        for segment in sealed {
-            segment.seal(&*storage)?;
+        for at in first..self.segments.len() - 1 {
+            self.segments[at].seal(&*storage)?;
+            self.note_sealed(self.segments[at].base_offset);
         }
         Ok(Scan { from, end_offset })
     }
@@ -306,6 +315,7 @@ impl Log {
             let lost = segment.size > 0 && !complete || scan.is_some() && !segment.indexes_look_whole(&*storage);
             if lost {
                 segment.rebuild_indexes(&*storage, interval, !active)?;
+                self.unsynced.extend([(segment.base_offset, ".index"), (segment.base_offset, ".timeindex")]);
                 report.remade.push("index");
             }
         }
@@ -365,7 +375,7 @@ impl Log {
             remove_if_there(&*storage, &path)?;
         }
         self.snapshot_at_end = from == self.end_offset;
-        let Log { segments, aborted_unsynced, .. } = self;
+        let Log { segments, unsynced, .. } = self;
         for segment in segments {
             if from >= self.end_offset {
                 break;
@@ -383,7 +393,7 @@ impl Log {
                 from = found.last_offset.saturating_add(1);
                 match replay(&*storage, segment, &mut producers, found, header) {
                     Ok(Some(aborted)) if aborted.last_offset > known => {
-                        aborted_unsynced.insert(segment.base_offset);
+                        unsynced.insert((segment.base_offset, ".txnindex"));
                         outcome = txn_index::append(&*storage, &path, &aborted);
                     }
                     Ok(_) => {}

@@ -157,7 +157,7 @@ impl Segment {
         self.time_index.file.write_out(storage)
     }
 
-    /// The segment is complete: its indexes too, and on the disk. Its records are synced by the log.
+    /// The segment is complete, and so are its indexes. Syncing all of it is the log's part.
     pub fn seal(&mut self, storage: &dyn Storage) -> Result<()> {
         self.push_newest(storage)?;
         self.offset_index.file.seal(storage)?;
@@ -169,10 +169,6 @@ impl Segment {
         self.newest = self.newest(storage);
         self.offset_index.file.unseal(storage);
         self.time_index.file.unseal(storage);
-    }
-
-    pub fn sync(&self, storage: &dyn Storage) -> Result<()> {
-        self.file(storage)?.sync_data().map_err(|e| Error::storage(self.path(), e))
     }
 
     /// Synced and complete: its file need not stay open.

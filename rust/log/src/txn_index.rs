@@ -61,14 +61,6 @@ pub fn parse(bytes: &[u8]) -> Option<Vec<AbortedTransaction>> {
     entries.map(|entry| (entry[..2] == [0, 0]).then(|| AbortedTransaction::decode(entry))).collect()
 }
 
-/// What was appended is on the disk, if there is such a file.
-pub fn sync(storage: &dyn Storage, path: &Path) -> Result<()> {
-    match storage.open(path, false).and_then(|file| file.sync_data()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(path, error)),
-        _ => Ok(()),
-    }
-}
-
 pub fn append(storage: &dyn Storage, path: &Path, aborted: &AbortedTransaction) -> Result<()> {
     let write = || {
         let file = storage.open(path, true)?;

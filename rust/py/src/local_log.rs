@@ -43,6 +43,7 @@ impl LocalLog {
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,
             producer_id_expiration_ms: i64::MAX,
+            compacted: false,
         };
         let options = OpenOptions {
             storage: Arc::new(FileStorage),

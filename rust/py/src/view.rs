@@ -72,9 +72,10 @@ fn settings(given: SettingsIn) -> PyResult<TopicSettings> {
         "LogAppendTime" => TimestampType::LogAppendTime,
         _ => TimestampType::CreateTime,
     };
+    let compacted = given.cleanup_policy.iter().any(|policy| policy == "compact");
     Ok(TopicSettings {
         append: AppendRules {
-            compacted: given.cleanup_policy.iter().any(|policy| policy == "compact"),
+            compacted,
             target_codec: target,
             compression_level: given.compression_level,
             timestamp_type,
@@ -91,6 +92,7 @@ fn settings(given: SettingsIn) -> PyResult<TopicSettings> {
             index_interval_bytes: given.index_interval_bytes,
             index_bytes_max: given.segment_index_bytes,
             producer_id_expiration_ms: given.producer_id_expiration_ms,
+            compacted,
         },
     })
 }

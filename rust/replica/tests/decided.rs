@@ -34,6 +34,7 @@ fn partition(min_insync_replicas: usize) -> Partition {
             index_interval_bytes: 512,
             index_bytes_max: 1 << 20,
             producer_id_expiration_ms: i64::MAX,
+            compacted: false,
         },
     };
     let topic = Arc::new(Topic::new(TOPIC_ID, "__consumer_offsets", settings));

@@ -38,6 +38,7 @@ fn settings(min_insync_replicas: usize) -> TopicSettings {
             index_interval_bytes: 512,
             index_bytes_max: 1 << 20,
             producer_id_expiration_ms: i64::MAX,
+            compacted: false,
         },
     }
 }
