@@ -7,12 +7,13 @@
 //! ```
 //!
 //! INVARIANT: the recovery point moves only over what one run synced, and never if the log was cut meanwhile.
+//! INVARIANT: two runs at a time are as good as one: what the first has not brought home, the second syncs too.
 //! INVARIANT: a run that failed poisons the log; what it should have synced is never tried again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::log::Log;
+use crate::log::{Log, Unsynced};
 use crate::segment::file_name;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result, checkpoints};
@@ -24,14 +25,18 @@ pub struct Flush {
     /// Indexes and snapshots. Those that are gone by the time of the run are needed no more.
     others: Vec<PathBuf>,
     epochs: Option<(PathBuf, String)>,
-    with_identity: bool,
-    with_dir: bool,
+    unsynced: Unsynced,
     active_base: i64,
     end_offset: i64,
     cuts: u64,
 }
 
 impl Flush {
+    /// What lies before it is on the disk after a run.
+    pub fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
     pub fn run(&self) -> Result<()> {
         let storage = &*self.storage;
         for (path, file) in &self.records {
@@ -47,14 +52,15 @@ impl Flush {
             storage.write_atomically(path, text.as_bytes(), true).map_err(|e| Error::storage(path, e))?;
         }
         let sync_dir = |dir| storage.sync_dir(dir).map_err(|e| Error::storage(dir, e));
-        if self.with_identity {
+        let Unsynced { identity, dir, .. } = self.unsynced;
+        if identity {
             checkpoints::sync_partition_metadata(storage, &self.dir)?;
         }
-        if self.with_dir || self.with_identity {
+        if dir || identity || !self.others.is_empty() {
             sync_dir(&self.dir)?;
         }
         match self.dir.parent() {
-            Some(parent) if self.with_identity => sync_dir(parent),
+            Some(parent) if identity => sync_dir(parent),
             _ => Ok(()),
         }
     }
@@ -97,17 +103,13 @@ impl Log {
         let storage = self.storage.clone();
         let first = self.segment_of(self.recovery_point).unwrap_or(0);
         let records = self.segments[first..].iter().map(|each| Ok((each.path().to_owned(), each.file(&*storage)?)));
-        let others: Vec<PathBuf> = std::mem::take(&mut self.unsynced)
-            .into_iter()
-            .map(|(base_offset, suffix)| self.dir.join(file_name(base_offset, suffix)))
-            .collect();
+        let other = |(base_offset, suffix): &(i64, &str)| self.dir.join(file_name(*base_offset, suffix));
         let flush = Flush {
             records: records.collect::<Result<_>>()?,
-            with_dir: std::mem::take(&mut self.dir_unsynced) || !others.is_empty(),
-            others,
-            epochs: std::mem::take(&mut self.epochs_changed).then(|| self.epochs.file()),
-            with_identity: std::mem::take(&mut self.identity_unsynced),
-            active_base: self.active().base_offset,
+            others: self.unsynced.files.iter().map(other).collect(),
+            epochs: self.unsynced.epochs.then(|| self.epochs.file()),
+            unsynced: self.unsynced.clone(),
+            active_base: self.segments[self.segments.len() - 1].base_offset,
             end_offset: self.end_offset,
             cuts: self.cuts,
             dir: self.dir.clone(),
@@ -123,6 +125,10 @@ impl Log {
             && self.segments.binary_search_by_key(&end_offset, |segment| segment.base_offset).is_ok();
         if flush.cuts != self.cuts || sealed_there {
             return;
+        }
+        // Of what changed meanwhile nobody knows: it is synced once more with the next flush.
+        if flush.unsynced == self.unsynced {
+            self.unsynced = Unsynced { version: self.unsynced.version, ..Unsynced::default() };
         }
         self.recovery_point = self.recovery_point.max(end_offset);
         let Some((_, sealed)) = self.segments.split_last() else { return };

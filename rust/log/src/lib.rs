@@ -7,6 +7,7 @@
 //!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
 //!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system
 //!   flush          to the disk, in three steps
+//!   journal        of a directory: what is acknowledged once it is on the disk
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod checkpoints;
 pub mod flush;
 mod handles;
 pub mod index;
+pub mod journal;
 mod layout;
 pub mod leader_epochs;
 mod log;

@@ -57,6 +57,38 @@ impl From<Error> for ReadError {
     }
 }
 
+/// What a flush brings to the disk besides the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unsynced {
+    /// Base offset and suffix of indexes of sealed segments, indexes of aborted transactions, snapshots.
+    pub files: BTreeSet<(i64, &'static str)>,
+    /// Epochs that their file does not have yet.
+    pub epochs: bool,
+    /// Files came or went.
+    pub dir: bool,
+    /// partition.metadata, and the directory's own entry.
+    pub identity: bool,
+    /// Rises with every change of the above.
+    pub version: u64,
+}
+
+impl Unsynced {
+    pub fn file(&mut self, base_offset: i64, suffix: &'static str) {
+        self.files.insert((base_offset, suffix));
+        self.version += 1;
+    }
+
+    pub fn epochs(&mut self) {
+        self.epochs = true;
+        self.version += 1;
+    }
+
+    pub fn dir(&mut self) {
+        self.dir = true;
+        self.version += 1;
+    }
+}
+
 pub struct Log {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: PathBuf,
@@ -70,14 +102,8 @@ pub struct Log {
     pub(crate) producers: ProducerState,
     pub(crate) newest_snapshot: Option<i64>,
     pub(crate) snapshot_at_end: bool,
-    /// Epochs that the file does not have yet. It is written, and synced, with the next flush or roll.
-    pub(crate) epochs_changed: bool,
-    /// Base offset and suffix of what stands beside the records and is not synced: indexes of sealed segments, snapshots.
-    pub(crate) unsynced: BTreeSet<(i64, &'static str)>,
-    /// Files came or went since the directory was last synced.
-    pub(crate) dir_unsynced: bool,
-    /// So with partition.metadata, and the directory's own entry.
-    pub(crate) identity_unsynced: bool,
+    /// What stands beside the records and is not synced.
+    pub(crate) unsynced: Unsynced,
     /// How often the log was cut.
     pub(crate) cuts: u64,
     /// The highest recovery point before any cut: a checkpoint of it may still be on the disk.
@@ -165,6 +191,15 @@ impl Log {
         })
     }
 
+    /// From outside: nothing is ever written again.
+    pub fn poison(&mut self, why: &str) {
+        self.poisoned.get_or_insert_with(|| why.to_owned());
+    }
+
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
     /// This replica leads from the end of the log on, in `leader_epoch`.
     pub fn assign_leader_epoch(&mut self, leader_epoch: i32) -> Result<()> {
         let end = self.end_offset;
@@ -177,7 +212,7 @@ impl Log {
     /// Not written here: batches carry their epoch, so recovery finds what the file does not know yet.
     fn note_epoch(&mut self, leader_epoch: i32, offset: i64) {
         if self.epochs.assign(leader_epoch, offset) {
-            self.epochs_changed = true;
+            self.unsynced.epochs();
         }
     }
 
@@ -236,7 +271,7 @@ impl Log {
                 let base_offset = log.active().base_offset;
                 let path = log.dir.join(file_name(base_offset, ".txnindex"));
                 txn_index::append(&*storage, &path, &aborted)?;
-                log.unsynced.insert((base_offset, ".txnindex"));
+                log.unsynced.file(base_offset, ".txnindex");
             }
             Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
         })
@@ -270,7 +305,7 @@ impl Log {
         self.guarded(|log| {
             let storage = log.storage.clone();
             log.write_snapshot()?;
-            log.unsynced.insert((log.end_offset, ".snapshot"));
+            log.unsynced.file(log.end_offset, ".snapshot");
             let active = log.active();
             let base_offset = active.base_offset;
             active.seal(&*storage)?;
@@ -279,18 +314,19 @@ impl Log {
                 log.sync()?;
             }
             // Without the name of this segment the next one would be taken for the start of the log.
-            if log.dir_unsynced {
+            if log.unsynced.dir {
                 log.sync_dir()?;
             }
             let segment = Segment::create(&*storage, &log.dir, log.end_offset, now_ms)?;
             log.segments.push(segment);
-            log.dir_unsynced = true;
+            log.unsynced.dir();
             Ok(())
         })
     }
 
     pub(crate) fn note_sealed(&mut self, base_offset: i64) {
-        self.unsynced.extend([(base_offset, ".index"), (base_offset, ".timeindex")]);
+        self.unsynced.file(base_offset, ".index");
+        self.unsynced.file(base_offset, ".timeindex");
     }
 
     /// Writes the producers' state as of the end of the log, and drops the one before if no segment starts there.
@@ -313,7 +349,7 @@ impl Log {
 
     pub(crate) fn sync_dir(&mut self) -> Result<()> {
         self.storage.sync_dir(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
-        self.dir_unsynced = false;
+        self.unsynced.dir = false;
         Ok(())
     }
 
@@ -328,9 +364,9 @@ impl Log {
             if log.end_offset > 0 {
                 log.write_snapshot()?;
             }
-            if log.epochs_changed {
+            if log.unsynced.epochs {
                 log.epochs.write(&*storage, true)?;
-                log.epochs_changed = false;
+                log.unsynced.epochs = false;
             }
             log.sync_dir()
         })
@@ -416,7 +452,7 @@ impl Log {
         }
         self.guarded(|log| {
             // First the names of the segments that stay: without any, the log would start at 0 after a power failure.
-            if log.dir_unsynced {
+            if log.unsynced.dir {
                 log.sync_dir()?;
             }
             let gone: Vec<Segment> = log.segments.drain(..count).collect();
@@ -450,7 +486,7 @@ impl Log {
                 remove_if_there(&*self.storage, &self.dir.join(file_name(segment.base_offset, suffix)))?;
             }
         }
-        self.dir_unsynced = true;
+        self.unsynced.dir();
         Ok(())
     }
 
@@ -472,7 +508,7 @@ impl Log {
             log.recovery_point = log.recovery_point.min(end);
             log.epochs.truncate_end(end);
             log.epochs.write(&*log.storage, true)?;
-            log.epochs_changed = false;
+            log.unsynced.epochs = false;
             log.rebuild_producers(end)
         })
     }
@@ -524,11 +560,11 @@ impl Log {
             log.producers = ProducerState::default();
             log.newest_snapshot = None;
             log.snapshot_at_end = false;
-            log.unsynced.clear();
+            log.unsynced.files.clear();
             log.cuts += 1;
             log.epochs.clear();
             log.epochs.write(&*storage, true)?;
-            log.epochs_changed = false;
+            log.unsynced.epochs = false;
             Ok(())
         })
     }

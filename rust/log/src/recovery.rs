@@ -10,7 +10,6 @@
 //! or missing partition.metadata, leader-epoch-checkpoint, index or snapshot is rewritten, never a reason to refuse.
 //! INVARIANT: a log in the formats before v2 is refused as it is; nothing of it is cut.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use crate::checkpoints::{PARTITION_METADATA, read_partition_metadata, uuid_text,
 use crate::index::Hint;
 use crate::layout::{self, SegmentFiles};
 use crate::leader_epochs::{self, LeaderEpochs};
-use crate::log::{Log, LogConfig, remove_if_there};
+use crate::log::{Log, LogConfig, Unsynced, remove_if_there};
 use crate::producer_state::ProducerState;
 use crate::segment::{Found, Segment, file_name};
 use crate::storage::Storage;
@@ -112,11 +111,12 @@ impl Log {
             producers: ProducerState::default(),
             newest_snapshot: None,
             snapshot_at_end: false,
-            epochs_changed: false,
-            unsynced: BTreeSet::new(),
             // A process that was killed may have synced nothing.
-            dir_unsynced: !clean_shutdown || files.is_empty(),
-            identity_unsynced: !clean_shutdown || identity_written,
+            unsynced: Unsynced {
+                dir: !clean_shutdown || files.is_empty(),
+                identity: !clean_shutdown || identity_written,
+                ..Unsynced::default()
+            },
             cuts: 0,
             recovery_point_seen: recovery_point,
             poisoned: None,
@@ -151,7 +151,7 @@ impl Log {
         log.start_offset = log.segments[0].base_offset.max(log_start_offset.unwrap_or(0)).min(log.end_offset);
         log.epochs.truncate_end(log.end_offset.saturating_add(1));
         log.epochs.truncate_start(log.start_offset);
-        log.epochs_changed |= log.epochs.entries() != loaded_epochs;
+        log.unsynced.epochs |= log.epochs.entries() != loaded_epochs;
         match scan {
             Some(scan) => {
                 let from = log.drop_bad_txn_indexes(&files, scan.from, &mut report)?;
@@ -175,10 +175,10 @@ impl Log {
     /// Epochs from the headers of all batches.
     fn remake_epochs(&mut self) -> Result<()> {
         let storage = self.storage.clone();
-        let Log { segments, epochs, epochs_changed, .. } = self;
+        let Log { segments, epochs, unsynced, .. } = self;
         for segment in segments {
             let walked = segment.walk(&*storage, Hint::START, |found, header| {
-                *epochs_changed |= epochs.observe(header.leader_epoch(), found.base_offset);
+                unsynced.epochs |= epochs.observe(header.leader_epoch(), found.base_offset);
                 true
             });
             match walked {
@@ -285,7 +285,7 @@ impl Log {
             next = view.next_offset();
             fresh.note(&*storage, &view, position, interval)?;
             if self.epochs.observe(view.leader_epoch(), view.base_offset()) {
-                self.epochs_changed = true;
+                self.unsynced.epochs();
             }
         };
         report.scanned_bytes += fresh.size;
@@ -315,7 +315,8 @@ impl Log {
             let lost = segment.size > 0 && !complete || scan.is_some() && !segment.indexes_look_whole(&*storage);
             if lost {
                 segment.rebuild_indexes(&*storage, interval, !active)?;
-                self.unsynced.extend([(segment.base_offset, ".index"), (segment.base_offset, ".timeindex")]);
+                self.unsynced.file(segment.base_offset, ".index");
+                self.unsynced.file(segment.base_offset, ".timeindex");
                 report.remade.push("index");
             }
         }
@@ -393,7 +394,7 @@ impl Log {
                 from = found.last_offset.saturating_add(1);
                 match replay(&*storage, segment, &mut producers, found, header) {
                     Ok(Some(aborted)) if aborted.last_offset > known => {
-                        unsynced.insert((segment.base_offset, ".txnindex"));
+                        unsynced.file(segment.base_offset, ".txnindex");
                         outcome = txn_index::append(&*storage, &path, &aborted);
                     }
                     Ok(_) => {}

@@ -15,6 +15,8 @@ struct SettingsIn {
     cleanup_policy: Vec<String>,
     compression_type: String,
     compression_level: Option<i32>,
+    flush_messages: u64,
+    flush_ms: i64,
     index_interval_bytes: usize,
     max_message_bytes: usize,
     message_timestamp_after_max_ms: i64,
@@ -86,6 +88,8 @@ fn settings(given: SettingsIn) -> PyResult<TopicSettings> {
             inflated_bytes_max: INFLATED_BYTES_MAX,
         },
         min_insync_replicas: given.min_insync_replicas,
+        flush_messages: given.flush_messages,
+        flush_ms: given.flush_ms,
         log: log::LogConfig {
             segment_bytes: given.segment_bytes,
             segment_ms: given.segment_ms,

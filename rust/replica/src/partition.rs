@@ -23,6 +23,7 @@ use wire::ErrorCode;
 use wire::fetch::{FetchPartition, FetchResult};
 use wire::produce::CurrentLeader;
 
+use crate::disk::{Durability, EVERY_MESSAGE};
 use crate::fetch_session::TopicKey;
 use crate::purgatory::{URGENT, Watch, Watcher};
 use crate::tail::{Tail, TailBudget};
@@ -53,10 +54,20 @@ struct Inner {
     high_watermark: i64,
     tail: Tail,
     readers: Vec<Watcher>,
-    writers: Vec<(i64, Watcher)>,
+    writers: Vec<(Wanted, Watcher)>,
+    durability: Durability,
     /// Bytes appended but not yet below the high watermark.
     unannounced_bytes: usize,
     verifications: Verifications,
+}
+
+/// How far a log must have come before a producer is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// acks=all: on all replicas in sync.
+    HighWatermark(i64),
+    /// acks=1: on this replica's disk.
+    Synced(i64),
 }
 
 pub struct Partition {
@@ -76,6 +87,21 @@ pub struct Appended {
     pub log_append_time_ms: i64,
     pub log_start_offset: i64,
     pub high_watermark: i64,
+    /// None where nobody waits for the disk.
+    pub synced_offset: Option<i64>,
+}
+
+impl Appended {
+    /// What a producer is to wait for before it is told.
+    pub fn wanted(&self, acks: i16) -> Option<Wanted> {
+        match acks {
+            -1 if self.last_offset >= self.high_watermark => Some(Wanted::HighWatermark(self.last_offset + 1)),
+            1 if self.synced_offset.is_some_and(|synced| self.last_offset >= synced) => {
+                Some(Wanted::Synced(self.last_offset + 1))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A batch of the control plane's own: records of a coordinator, or the marker of a transaction.
@@ -193,6 +219,7 @@ impl Partition {
             tail: Tail::default(),
             readers: Vec::new(),
             writers: Vec::new(),
+            durability: Durability::none(),
             unannounced_bytes: 0,
             verifications: Verifications::default(),
         };
@@ -212,22 +239,36 @@ impl Partition {
         leadership.replicas.contains(&self.node_id)
     }
 
+    /// Whether its log is one of this directory's.
+    pub fn lies_in(&self, dir: &std::path::Path) -> bool {
+        self.inner.lock().log.as_ref().is_some_and(|log| log.dir().parent() == Some(dir))
+    }
+
     pub fn has_log(&self) -> bool {
         self.inner.lock().log.is_some()
     }
 
     /// Takes over what the control plane decided, with the log if it has just been opened. `high_watermark` is the
     /// checkpointed one, bounded to the log.
-    pub fn apply_leadership(&self, leadership: Leadership, opened: Option<(Log, i64)>) -> log::Result<()> {
+    pub fn apply_leadership(
+        self: &Arc<Self>,
+        leadership: Leadership,
+        opened: Option<(Log, i64, Durability)>,
+    ) -> log::Result<()> {
         let mut inner = self.inner.lock();
-        if let Some((log, high_watermark)) = opened {
+        if let Some((log, high_watermark, durability)) = opened {
             inner.high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
+            inner.durability = durability;
+            if log.needs_flush() && self.topic.settings.load().flush_messages == EVERY_MESSAGE {
+                inner.durability.flush_soon(self);
+            }
             inner.log = Some(log);
         }
         let leads = leadership.leader_id == self.node_id;
         let new_epoch = leadership.leader_epoch > inner.leadership.leader_epoch;
         inner.role = match (&inner.log, leads) {
             (None, _) => Role::Offline,
+            (Some(log), _) if log.is_poisoned() => Role::Offline,
             (Some(_), true) => Role::Leader,
             (Some(_), false) => Role::Follower,
         };
@@ -285,7 +326,7 @@ impl Partition {
 
     /// Appends one batch as leader. Validation (CRC-32C, header rules) happens before the lock is taken.
     pub fn append(
-        &self,
+        self: &Arc<Self>,
         mut batch: BytesMut,
         acks: i16,
         api_version: i16,
@@ -326,6 +367,7 @@ impl Partition {
                     log_append_time_ms: timestamp,
                     log_start_offset: log.log_start_offset(),
                     high_watermark: inner.high_watermark,
+                    synced_offset: (settings.flush_messages == EVERY_MESSAGE).then_some(inner.durability.synced_offset),
                 });
             }
             Err(error) => {
@@ -364,7 +406,7 @@ impl Partition {
 
     /// Appends what the control plane decided, as leader and with acks=all. Its batch is sound; what is checked is that
     /// this is still the log on which it was decided.
-    pub fn append_decided(&self, decided: Decided, now_ms: i64) -> Result<Appended, ProduceFailure> {
+    pub fn append_decided(self: &Arc<Self>, decided: Decided, now_ms: i64) -> Result<Appended, ProduceFailure> {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         self.check_leader(inner).map_err(|(error, _)| ProduceFailure::new(error, None))?;
@@ -403,7 +445,12 @@ impl Partition {
         Err(ProduceFailure::new(ErrorCode::NOT_ENOUGH_REPLICAS, message))
     }
 
-    fn write(&self, inner: &mut Inner, mut batch: BytesMut, now_ms: i64) -> Result<Appended, ProduceFailure> {
+    fn write(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        mut batch: BytesMut,
+        now_ms: i64,
+    ) -> Result<Appended, ProduceFailure> {
         let Some(log) = &mut inner.log else {
             return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
         };
@@ -411,9 +458,15 @@ impl Partition {
             inner.role = Role::Offline;
             ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string())
         })?;
-        inner.unannounced_bytes += batch.len();
-        inner.tail.push(info.first_offset, info.last_offset, batch.freeze(), &self.budget);
         let log_start_offset = log.log_start_offset();
+        let batch = batch.freeze();
+        let messages = self.topic.settings.load().flush_messages;
+        inner.durability.appended(self, &batch, info.first_offset, info.last_offset + 1, messages);
+        if info.rolled {
+            inner.durability.flush_soon(self);
+        }
+        inner.unannounced_bytes += batch.len();
+        inner.tail.push(info.first_offset, info.last_offset, batch, &self.budget);
         self.advance_high_watermark(inner);
         Ok(Appended {
             first_offset: info.first_offset,
@@ -421,7 +474,48 @@ impl Partition {
             log_append_time_ms: -1,
             log_start_offset,
             high_watermark: inner.high_watermark,
+            synced_offset: (messages == EVERY_MESSAGE).then_some(inner.durability.synced_offset),
         })
+    }
+
+    /// All before `end_offset` is on the disk.
+    pub fn committed(&self, end_offset: i64) {
+        let mut inner = self.inner.lock();
+        inner.durability.synced(end_offset);
+        self.advance_high_watermark(&mut inner);
+        inner.tell_writers();
+    }
+
+    /// Nothing can be written to the disk under this log any more.
+    pub fn fail(&self, why: &str) {
+        let mut inner = self.inner.lock();
+        if let Some(log) = &mut inner.log {
+            log.poison(why);
+        }
+        inner.role = Role::Offline;
+        inner.tell_everyone();
+    }
+
+    /// Asks for a flush, if there is anything to flush.
+    pub fn flush_soon(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        if inner.log.as_ref().is_some_and(Log::needs_flush) {
+            inner.durability.flush_soon(self);
+        }
+    }
+
+    /// Brings the log to the disk. It is locked only to plan that and to note it.
+    pub fn flush(&self) -> log::Result<()> {
+        let planned = self.with_log(|log, _| log.needs_flush().then(|| log.plan_flush()).transpose());
+        let Some(flush) = planned.transpose()?.flatten() else { return Ok(()) };
+        let outcome = flush.run();
+        match self.with_log(|log, _| log.flushed(&flush, outcome)) {
+            Some(Ok(())) => self.committed(flush.end_offset()),
+            Some(Err(error)) => return Err(error),
+            // Deleted meanwhile.
+            None => {}
+        }
+        Ok(())
     }
 
     /// KAFKA: told along with a refusal of the records themselves.
@@ -449,7 +543,9 @@ impl Partition {
             return;
         }
         let Some(log) = &inner.log else { return };
-        let end = log.log_end_offset();
+        let must_sync = self.topic.settings.load().flush_messages == EVERY_MESSAGE && inner.durability.disk.is_some();
+        let synced_max = if must_sync { inner.durability.synced_offset } else { i64::MAX };
+        let end = log.log_end_offset().min(synced_max);
         if end <= inner.high_watermark {
             return;
         }
@@ -461,13 +557,7 @@ impl Partition {
         for reader in &inner.readers {
             reader.watch.news(reader.slot, weight);
         }
-        inner.writers.retain(|(wanted_offset, writer)| {
-            let waits = *wanted_offset > end;
-            if !waits {
-                writer.watch.news(writer.slot, 1);
-            }
-            waits
-        });
+        inner.tell_writers();
     }
 
     /// Reads for a Fetch, from memory if the hot tail has it, else as a region of a file.
@@ -602,28 +692,27 @@ impl Partition {
         }
     }
 
-    pub fn watch_high_watermark(&self, wanted_offset: i64, watcher: Watcher) {
+    pub fn watch_for(&self, wanted: Wanted, watcher: Watcher) {
         let mut inner = self.inner.lock();
-        if inner.high_watermark >= wanted_offset || inner.role != Role::Leader {
+        if inner.has(wanted) || inner.role != Role::Leader {
             watcher.watch.news(watcher.slot, 1);
         } else {
-            inner.writers.push((wanted_offset, watcher));
+            inner.writers.push((wanted, watcher));
         }
     }
 
-    /// What a Produce with acks=all is told after its wait.
-    pub fn replication_outcome(&self, wanted_offset: i64) -> ErrorCode {
+    /// What a Produce is told after its wait.
+    pub fn outcome_of(&self, wanted: Wanted) -> ErrorCode {
         let inner = self.inner.lock();
-        let settings = self.topic.settings.load();
-        match inner.role {
-            Role::Leader if inner.high_watermark < wanted_offset => ErrorCode::REQUEST_TIMED_OUT,
-            Role::Leader
-                if inner.leadership.isr.len() < settings.min_insync_replicas.min(inner.leadership.replicas.len()) =>
-            {
-                ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-            }
-            Role::Leader => ErrorCode::NONE,
-            _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        if let Err((error, _)) = self.check_leader(&inner) {
+            return error;
+        }
+        let in_sync = inner.leadership.isr.len();
+        let in_sync_min = self.topic.settings.load().min_insync_replicas.min(inner.leadership.replicas.len());
+        match wanted {
+            _ if !inner.has(wanted) => ErrorCode::REQUEST_TIMED_OUT,
+            Wanted::HighWatermark(_) if in_sync < in_sync_min => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            _ => ErrorCode::NONE,
         }
     }
 }
@@ -671,6 +760,25 @@ pub struct LogContext {
 }
 
 impl Inner {
+    fn has(&self, wanted: Wanted) -> bool {
+        match wanted {
+            Wanted::HighWatermark(offset) => self.high_watermark >= offset,
+            Wanted::Synced(offset) => self.durability.synced_offset >= offset,
+        }
+    }
+
+    fn tell_writers(&mut self) {
+        let mut writers = std::mem::take(&mut self.writers);
+        writers.retain(|(wanted, writer)| {
+            let has = self.has(*wanted);
+            if has {
+                writer.watch.news(writer.slot, 1);
+            }
+            !has
+        });
+        self.writers = writers;
+    }
+
     /// Leadership, the log's start or the partition itself changed: every waiter looks again.
     fn tell_everyone(&mut self) {
         for reader in &self.readers {

@@ -10,7 +10,7 @@ use record::BatchView;
 use wire::produce::{CurrentLeader, NodeEndpoint, ProducePartition, ProduceRequest, ProduceResult, encode_response};
 use wire::{ErrorCode, Range32, TopicRef};
 
-use crate::partition::{Appended, Partition, ProduceFailure};
+use crate::partition::{Appended, Partition, ProduceFailure, Wanted};
 use crate::purgatory::{Wake, Watch, Watcher};
 use crate::view::{PartitionKey, Topic, View};
 
@@ -28,7 +28,7 @@ pub struct Produced {
 struct Wait {
     partition: Arc<Partition>,
     result: usize,
-    wanted_offset: i64,
+    wanted: Wanted,
 }
 
 /// A batch whose transaction's coordinator is to be asked before it may be appended.
@@ -143,13 +143,8 @@ fn append_one(
     }
     match partition.append(batch, acks, caller.api_version, caller.now_ms) {
         Ok(appended) => {
-            if acks == -1 && appended.last_offset >= appended.high_watermark {
-                let wait = Wait {
-                    partition: partition.clone(),
-                    result: produced.results.len(),
-                    wanted_offset: appended.last_offset + 1,
-                };
-                produced.waits.push(wait);
+            if let Some(wanted) = appended.wanted(acks) {
+                produced.waits.push(Wait { partition: partition.clone(), result: produced.results.len(), wanted });
             }
             succeeded(wanted, &appended)
         }
@@ -242,8 +237,7 @@ impl Produced {
     pub fn park(&mut self, ticket: u64, wake: Arc<dyn Wake>) -> bool {
         let watch = Watch::new();
         for (slot, wait) in self.waits.iter().enumerate() {
-            wait.partition
-                .watch_high_watermark(wait.wanted_offset, Watcher { watch: watch.clone(), slot: slot as u32 });
+            wait.partition.watch_for(wait.wanted, Watcher { watch: watch.clone(), slot: slot as u32 });
         }
         let parked = watch.park(ticket, wake, self.waits.len());
         self.watch = Some(watch);
@@ -256,7 +250,7 @@ impl Produced {
             watch.unpark();
         }
         for wait in std::mem::take(&mut self.waits) {
-            let error = wait.partition.replication_outcome(wait.wanted_offset);
+            let error = wait.partition.outcome_of(wait.wanted);
             if !error.is_none() {
                 let result = &mut self.results[wait.result];
                 *result = ProduceResult {

@@ -23,6 +23,9 @@ use crate::partition::Partition;
 pub struct TopicSettings {
     pub append: AppendRules,
     pub min_insync_replicas: usize,
+    /// After so many records a log is flushed; after each one, nobody is told of it before that.
+    pub flush_messages: u64,
+    pub flush_ms: i64,
     pub log: log::LogConfig,
 }
 

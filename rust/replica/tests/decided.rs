@@ -1,44 +1,26 @@
 //! What the control plane decided, appended: only where it was decided, and only by a producer that is not fenced.
 
+mod common;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use log::storage::MemoryStorage;
-use log::{Log, LogConfig, OpenOptions};
+use log::{Log, OpenOptions};
 use record::control::marker;
-use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+use record::{BatchBuilder, BatchFacts, NewRecord};
+use replica::disk::Durability;
 use replica::partition::{Decided, Leadership, Partition};
 use replica::tail::TailBudget;
-use replica::view::{Topic, TopicSettings};
+use replica::view::Topic;
 use wire::ErrorCode;
 
 const TOPIC_ID: [u8; 16] = [7; 16];
 
-fn partition(min_insync_replicas: usize) -> Partition {
-    let settings = TopicSettings {
-        append: AppendRules {
-            compacted: true,
-            target_codec: None,
-            compression_level: None,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max_ms: i64::MAX,
-            timestamp_after_max_ms: i64::MAX,
-            message_bytes_max: 1 << 20,
-            segment_bytes: 1 << 20,
-            inflated_bytes_max: 1 << 20,
-        },
-        min_insync_replicas,
-        log: LogConfig {
-            segment_bytes: 4096,
-            segment_ms: i64::MAX,
-            index_interval_bytes: 512,
-            index_bytes_max: 1 << 20,
-            producer_id_expiration_ms: i64::MAX,
-            compacted: false,
-        },
-    };
+fn partition(min_insync_replicas: usize) -> Arc<Partition> {
+    let settings = common::settings(true, min_insync_replicas);
     let topic = Arc::new(Topic::new(TOPIC_ID, "__consumer_offsets", settings));
-    let partition = Partition::new(topic.clone(), 0, 1, Arc::new(TailBudget::new(1 << 20, 1 << 20)));
+    let partition = Arc::new(Partition::new(topic.clone(), 0, 1, Arc::new(TailBudget::new(1 << 20, 1 << 20))));
     let (log, _) = Log::open(OpenOptions {
         storage: Arc::new(MemoryStorage::default()),
         dir: "/__consumer_offsets-0".into(),
@@ -52,7 +34,7 @@ fn partition(min_insync_replicas: usize) -> Partition {
     .unwrap();
     let leadership =
         Leadership { leader_id: 1, leader_epoch: 3, partition_epoch: 0, replicas: vec![1, 2], isr: vec![1] };
-    partition.apply_leadership(leadership, Some((log, 0))).unwrap();
+    partition.apply_leadership(leadership, Some((log, 0, Durability::none()))).unwrap();
     partition
 }
 
@@ -78,7 +60,7 @@ fn commit(producer_id: i64, producer_epoch: i16, coordinator_epoch: i32) -> Byte
 }
 
 fn append(
-    partition: &Partition,
+    partition: &Arc<Partition>,
     batch: BytesMut,
     at: Option<(i32, i64)>,
     transaction_version: i8,
@@ -136,11 +118,11 @@ fn produced(producer_epoch: i16, base_sequence: i32) -> BytesMut {
     BytesMut::from(&builder.build().unwrap()[..])
 }
 
-fn must_verify(partition: &Partition, batch: &BytesMut) -> Option<u64> {
+fn must_verify(partition: &Arc<Partition>, batch: &BytesMut) -> Option<u64> {
     partition.must_verify(&record::BatchView::parse(batch).unwrap())
 }
 
-fn produce(partition: &Partition, batch: BytesMut, api_version: i16) -> Result<i64, ErrorCode> {
+fn produce(partition: &Arc<Partition>, batch: BytesMut, api_version: i16) -> Result<i64, ErrorCode> {
     partition.append(batch, -1, api_version, 1000).map(|a| a.first_offset).map_err(|failure| failure.error)
 }
 

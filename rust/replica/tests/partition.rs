@@ -1,47 +1,25 @@
 //! A partition with its log in memory: appends, reads, waits, sessions. No clock, no socket.
 
+mod common;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use log::storage::MemoryStorage;
-use log::{Log, LogConfig, OpenOptions};
-use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+use log::{Log, OpenOptions};
+use record::{BatchBuilder, BatchFacts, NewRecord};
+use replica::disk::Durability;
 use replica::fetch::{Answer, Begun, FetchCall, Fetching};
 use replica::fetch_session::FetchSessions;
-use replica::partition::{Leadership, Partition, ReadRequest, Records};
+use replica::partition::{Leadership, Partition, ReadRequest, Records, Wanted};
 use replica::purgatory::{Wake, Watch, Watcher};
 use replica::tail::TailBudget;
-use replica::view::{Published, Topic, TopicSettings, View};
+use replica::view::{Published, Topic, View};
 use wire::fetch::{FetchPartition, FetchRequest};
 use wire::{ErrorCode, TopicRef};
 
 const TOPIC_ID: [u8; 16] = [7; 16];
 const NODE_ID: i32 = 1;
-
-fn settings(min_insync_replicas: usize) -> TopicSettings {
-    TopicSettings {
-        append: AppendRules {
-            compacted: false,
-            target_codec: None,
-            compression_level: None,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max_ms: i64::MAX,
-            timestamp_after_max_ms: i64::MAX,
-            message_bytes_max: 1 << 20,
-            segment_bytes: 1 << 20,
-            inflated_bytes_max: 1 << 20,
-        },
-        min_insync_replicas,
-        log: LogConfig {
-            segment_bytes: 4096,
-            segment_ms: i64::MAX,
-            index_interval_bytes: 512,
-            index_bytes_max: 1 << 20,
-            producer_id_expiration_ms: i64::MAX,
-            compacted: false,
-        },
-    }
-}
 
 fn leadership(leader_id: i32, leader_epoch: i32, isr: &[i32]) -> Leadership {
     Leadership { leader_id, leader_epoch, partition_epoch: 0, replicas: vec![1, 2], isr: isr.to_vec() }
@@ -54,7 +32,7 @@ struct World {
 
 /// `count` partitions led here in epoch 3, whose hot tails hold at most `tail_bytes`.
 fn world(count: i32, min_insync_replicas: usize, tail_bytes: usize) -> World {
-    let topic = Arc::new(Topic::new(TOPIC_ID, "flights", settings(min_insync_replicas)));
+    let topic = Arc::new(Topic::new(TOPIC_ID, "flights", common::settings(false, min_insync_replicas)));
     let budget = Arc::new(TailBudget::new(tail_bytes, tail_bytes));
     let mut view = View::default();
     view.insert_topic(topic.clone());
@@ -73,7 +51,7 @@ fn world(count: i32, min_insync_replicas: usize, tail_bytes: usize) -> World {
                 now_ms: 0,
             })
             .unwrap();
-            partition.apply_leadership(leadership(NODE_ID, 3, &[1]), Some((log, 0))).unwrap();
+            partition.apply_leadership(leadership(NODE_ID, 3, &[1]), Some((log, 0, Durability::none()))).unwrap();
             view.insert_partition(partition.clone());
             partition
         })
@@ -95,7 +73,7 @@ fn batch(records: usize, sequence: Option<i32>) -> BytesMut {
     BytesMut::from(&builder.build().unwrap()[..])
 }
 
-fn append(partition: &Partition, records: usize) -> Result<i64, ErrorCode> {
+fn append(partition: &Arc<Partition>, records: usize) -> Result<i64, ErrorCode> {
     partition.append(batch(records, None), -1, 9, 5000).map(|a| a.first_offset).map_err(|f| f.error)
 }
 
@@ -200,11 +178,11 @@ fn with_a_follower_in_sync_the_high_watermark_waits_and_a_waiter_is_told_of_a_ne
     );
     let woken = Arc::new(Woken::default());
     let watch = Watch::new();
-    partition.watch_high_watermark(2, Watcher { watch: watch.clone(), slot: 0 });
+    partition.watch_for(Wanted::HighWatermark(2), Watcher { watch: watch.clone(), slot: 0 });
     assert!(watch.park(5, woken.clone(), 1));
     partition.apply_leadership(leadership(2, 5, &[2]), None).unwrap();
     assert_eq!(woken.tickets(), [5]);
-    assert_eq!(partition.replication_outcome(2), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!(partition.outcome_of(Wanted::HighWatermark(2)), ErrorCode::NOT_LEADER_OR_FOLLOWER);
 }
 
 #[test]

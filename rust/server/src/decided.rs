@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use replica::partition::{Appended, Decided, Partition, ProduceFailure};
+use replica::partition::{Appended, Decided, Partition, ProduceFailure, Wanted};
 use replica::purgatory::{Wake, Watch, Watcher};
 use replica::view::Published;
 use wire::ErrorCode;
@@ -56,7 +56,7 @@ pub fn watch(
 ) {
     let Ok(partition) = find(published, reference) else { return completer.wake(ticket) };
     let watch = Watch::new();
-    partition.watch_high_watermark(wanted_offset, Watcher { watch: watch.clone(), slot: 0 });
+    partition.watch_for(Wanted::HighWatermark(wanted_offset), Watcher { watch: watch.clone(), slot: 0 });
     if !watch.park(ticket, completer.clone(), 1) {
         completer.wake(ticket);
     }

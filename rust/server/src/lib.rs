@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod data_plane;
 pub mod decided;
+pub mod disk;
 pub mod jobs;
 pub mod publisher;
 pub mod queries;

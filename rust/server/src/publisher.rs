@@ -4,18 +4,22 @@
 //! INVARIANT: a partition is seen by readers only once its log stands.
 //! INVARIANT: work is proportional to what changed: one entry for an ISR change, whatever the number of partitions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::journal::Replay;
 use log::{FileStorage, Log, LogDir, OpenOptions};
+use replica::disk::Durability;
 use replica::partition::{Leadership, Partition};
 use replica::tail::TailBudget;
 use replica::view::{Published, Topic, TopicSettings, View};
 use wire::Uuid;
 use wire::produce::NodeEndpoint;
 
+use crate::disk::DirDisk;
 use crate::jobs::JobResult;
 use crate::reactor::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
@@ -47,12 +51,40 @@ pub struct Publisher {
     published: Arc<Published>,
     upcalls: Arc<UpcallQueue>,
     budget: Arc<TailBudget>,
-    dirs: Vec<LogDir>,
+    dirs: Vec<Dir>,
     /// Which partitions of a topic are hosted, so that a topic's removal costs its own partitions only.
     hosted: HashMap<Uuid, BTreeSet<i32>>,
+    /// Topics with a flush.ms of their own.
+    flushed_by_time: HashSet<Uuid>,
     doomed: Vec<(Instant, PathBuf)>,
     file_delete_delay: Duration,
     last_checkpoint: Instant,
+}
+
+/// One of `log.dirs`, the disk under it, and what its journal still has to give back.
+struct Dir {
+    log_dir: LogDir,
+    disk: Arc<DirDisk>,
+    replay: Replay,
+}
+
+impl Dir {
+    fn start(log_dir: LogDir, published: &Arc<Published>, upcalls: &Arc<UpcallQueue>) -> io::Result<Dir> {
+        let path = log_dir.path();
+        let mut replay = Replay::read(&FileStorage, path).map_err(io::Error::other)?;
+        if !replay.is_empty() {
+            let id = |name| log::checkpoints::read_partition_metadata(&FileStorage, &path.join(name)).ok().flatten();
+            let ids: HashSet<Uuid> = log_dir.existing().filter_map(id).collect();
+            replay.keep_topics(&ids);
+            replay.finish(&FileStorage).map_err(io::Error::other)?;
+        }
+        if replay.rotten_rounds > 0 {
+            let text = format!("{}: {} rounds of the journal cannot be read", path.display(), replay.rotten_rounds);
+            upcalls.notice(Level::Error, text);
+        }
+        let disk = DirDisk::start(path, published.clone(), upcalls.clone())?;
+        Ok(Dir { log_dir, disk, replay })
+    }
 }
 
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
@@ -65,18 +97,20 @@ impl Publisher {
         budget: Arc<TailBudget>,
         dirs: Vec<LogDir>,
         file_delete_delay: Duration,
-    ) -> Publisher {
-        Publisher {
+    ) -> io::Result<Publisher> {
+        let dirs = dirs.into_iter().map(|log_dir| Dir::start(log_dir, &published, &upcalls));
+        Ok(Publisher {
+            dirs: dirs.collect::<io::Result<_>>()?,
             node_id,
             published,
             upcalls,
             budget,
-            dirs,
             hosted: HashMap::new(),
+            flushed_by_time: HashSet::new(),
             doomed: Vec::new(),
             file_delete_delay,
             last_checkpoint: Instant::now(),
-        }
+        })
     }
 
     pub fn publish(&mut self, delta: ViewDelta) -> JobResult {
@@ -109,6 +143,11 @@ impl Publisher {
     fn apply_topics(&mut self, view: &mut View, topics: Vec<TopicChange>) -> bool {
         let mut changed = false;
         for change in topics {
+            if change.settings.flush_ms < i64::MAX {
+                self.flushed_by_time.insert(change.id);
+            } else {
+                self.flushed_by_time.remove(&change.id);
+            }
             match view.topic_by_id(&change.id) {
                 Some(topic) => {
                     for index in self.hosted.get(&change.id).into_iter().flatten() {
@@ -163,25 +202,36 @@ impl Publisher {
         outcome
     }
 
-    fn open_log(&self, partition: &Partition) -> log::Result<(Log, i64)> {
+    fn open_log(&mut self, partition: &Partition) -> log::Result<(Log, i64, Durability)> {
         let topic = &partition.topic;
         let name = log::partition_dir_name(&topic.name, partition.index);
-        let dir = self.dirs.iter().find(|dir| dir.has_partition(&name)).unwrap_or(&self.dirs[0]);
-        let (log, report) = Log::open(OpenOptions {
+        let at = self.dirs.iter().position(|dir| dir.log_dir.has_partition(&name)).unwrap_or(0);
+        let Dir { log_dir, disk, replay } = &mut self.dirs[at];
+        if let Some(why) = disk.fenced() {
+            return Err(log::Error::Poisoned { why: why.to_owned() });
+        }
+        let now_ms = wall_clock_ms();
+        let (mut log, report) = Log::open(OpenOptions {
             storage: Arc::new(FileStorage),
-            dir: dir.path().join(&name),
+            dir: log_dir.path().join(&name),
             topic_id: topic.id,
             config: topic.settings.load().log.clone(),
-            clean_shutdown: dir.was_clean(),
-            recovery_point: dir.recovery_point(&topic.name, partition.index),
-            log_start_offset: dir.log_start_offset(&topic.name, partition.index),
-            now_ms: wall_clock_ms(),
+            clean_shutdown: log_dir.was_clean(),
+            recovery_point: log_dir.recovery_point(&topic.name, partition.index),
+            log_start_offset: log_dir.log_start_offset(&topic.name, partition.index),
+            now_ms,
         })?;
         if let Some(text) = report.told() {
             self.upcalls.notice(Level::Info, text);
         }
-        let high_watermark = dir.high_watermark(&topic.name, partition.index).unwrap_or(log.log_start_offset());
-        Ok((log, high_watermark))
+        if let Some(replayed) = replay.apply(partition.key(), &mut log, now_ms)? {
+            let level = if replayed.lost_from.is_some() { Level::Error } else { Level::Info };
+            self.upcalls.notice(level, format!("{name}: {replayed}"));
+            replay.finish(&FileStorage)?;
+        }
+        let high_watermark = log_dir.high_watermark(&topic.name, partition.index).unwrap_or(log.log_start_offset());
+        let durability = Durability::of(disk.clone(), log.recovery_point());
+        Ok((log, high_watermark, durability))
     }
 
     fn remove_topic(&mut self, view: &mut View, id: Uuid) {
@@ -193,7 +243,20 @@ impl Publisher {
                 Err(error) => self.upcalls.notice(Level::Error, format!("cannot delete a partition: {error}")),
             }
         }
+        self.flushed_by_time.remove(&id);
         view.remove_topic(id);
+    }
+
+    /// flush.ms, to the second: no log that it is set for stays behind for longer.
+    fn flush_by_time(&self) {
+        let view = self.published.load();
+        for id in &self.flushed_by_time {
+            for index in self.hosted.get(id).into_iter().flatten() {
+                if let Some(partition) = view.partition(*id, *index) {
+                    partition.flush_soon();
+                }
+            }
+        }
     }
 
     /// Runs between jobs: removes what has been deleted long enough, and writes the checkpoints.
@@ -208,6 +271,7 @@ impl Publisher {
             }
             *when > now
         });
+        self.flush_by_time();
         if now.duration_since(self.last_checkpoint) >= CHECKPOINT_PERIOD {
             self.last_checkpoint = now;
             self.write_checkpoints();
@@ -216,7 +280,7 @@ impl Publisher {
 
     fn write_checkpoints(&self) {
         let view = self.published.load();
-        for dir in &self.dirs {
+        for Dir { log_dir: dir, .. } in &self.dirs {
             let mut offsets = log::DirOffsets::default();
             for partition in view.partitions() {
                 let topic = partition.topic.name.clone();
@@ -233,23 +297,28 @@ impl Publisher {
         }
     }
 
-    /// Closes every log as after a clean stop, and says so in each directory.
+    /// Closes every log as after a clean stop, and says so in each directory where all of them could be.
     pub fn close(&mut self, broker_epoch: i64) {
         let now_ms = wall_clock_ms();
+        for dir in &self.dirs {
+            dir.disk.stop();
+        }
         let view = self.published.load();
-        let mut clean = true;
         for partition in view.partitions() {
-            let closed = partition.with_log(|log, _| log.close_clean(now_ms));
-            if let Some(Err(error)) = closed {
-                clean = false;
-                self.upcalls.notice(Level::Error, format!("unclean close of {}: {error}", partition.topic.name));
+            let closed = partition.with_log(|log, _| (log.dir().to_owned(), log.close_clean(now_ms)));
+            if let Some((path, Err(error))) = closed
+                && let Some(dir) = self.dirs.iter().find(|dir| path.parent() == Some(dir.log_dir.path()))
+            {
+                dir.disk.fence(&format!("unclean close of {}: {error}", path.display()));
             }
         }
         drop(view);
         self.write_checkpoints();
-        for dir in &self.dirs {
-            if clean && let Err(error) = dir.write_clean_shutdown(broker_epoch) {
-                self.upcalls.notice(Level::Error, format!("{}: {error}", dir.path().display()));
+        for Dir { log_dir, disk, .. } in &self.dirs {
+            if disk.fenced().is_none()
+                && let Err(error) = log_dir.write_clean_shutdown(broker_epoch)
+            {
+                self.upcalls.notice(Level::Error, format!("{}: {error}", log_dir.path().display()));
             }
         }
         // The locks go with them: another broker may have the directories now.

@@ -1,0 +1,284 @@
+//! The disk under one log directory: group commit of everything that must be on it before it is acknowledged, and flushes
+//! in the background.
+//!
+//! ```text
+//!   committer   all batches that wait: one round of the journal, one sync; then their partitions are told.
+//!               A log's first batch, and what is large, is not journaled: the log itself is flushed
+//!   flusher     sealed segments; the logs of a full journal file, so that the file may be used again
+//! ```
+//!
+//! INVARIANT: the first write or sync that fails fences the directory for the life of the process: nothing of it is tried
+//! again, nothing is acknowledged, and its partitions answer KAFKA_STORAGE_ERROR.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use log::journal::{Entry, Journal, Place, entry_bytes, round_bytes};
+use log::{FileStorage, Storage};
+use parking_lot::{Condvar, Mutex};
+use replica::disk::{Disk, Uncommitted};
+use replica::partition::Partition;
+use replica::view::Published;
+
+use crate::reactor::wall_clock_ms;
+use crate::upcall::{Level, UpcallQueue};
+
+/// Each of the journal's two files.
+const JOURNAL_BYTES: u64 = 32 << 20;
+/// What is more than this part of a file, of one partition in one round, is written once rather than twice.
+const JOURNALED_PART: u64 = 32;
+
+pub struct DirDisk {
+    path: PathBuf,
+    published: Arc<Published>,
+    upcalls: Arc<UpcallQueue>,
+    fenced: OnceLock<String>,
+    waiting: Mutex<Waiting>,
+    news: Condvar,
+    flushes: Mutex<Option<Sender<Flushes>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<Uncommitted>,
+    stopping: bool,
+}
+
+/// Logs to flush, and who is told when all of them are.
+type Flushes = (Vec<Arc<Partition>>, Option<Sender<()>>);
+
+impl DirDisk {
+    pub fn start(path: &Path, published: Arc<Published>, upcalls: Arc<UpcallQueue>) -> io::Result<Arc<DirDisk>> {
+        let (sender, receiver) = channel();
+        let disk = Arc::new(DirDisk {
+            path: path.to_owned(),
+            published,
+            upcalls,
+            fenced: OnceLock::new(),
+            waiting: Mutex::default(),
+            news: Condvar::new(),
+            flushes: Mutex::new(Some(sender)),
+            threads: Mutex::default(),
+        });
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let (committer, flusher) = (disk.clone(), disk.clone());
+        let threads = [
+            thread("committer").spawn(move || committer.run_committer())?,
+            thread("flusher").spawn(move || flusher.run_flusher(&receiver))?,
+        ];
+        disk.threads.lock().extend(threads);
+        Ok(disk)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why nothing is written here any more.
+    pub fn fenced(&self) -> Option<&str> {
+        self.fenced.get().map(String::as_str)
+    }
+
+    /// The first failure decides; all partitions here are offline from now on.
+    pub fn fence(&self, why: &str) {
+        if self.fenced.set(why.to_owned()).is_err() {
+            return;
+        }
+        let text = format!("log directory {} failed and is not used any more: {why}", self.path.display());
+        self.upcalls.notice(Level::Error, text);
+        for partition in self.published.load().partitions() {
+            if partition.lies_in(&self.path) {
+                partition.fail(why);
+            }
+        }
+    }
+
+    fn run_flusher(&self, jobs: &Receiver<Flushes>) {
+        for (partitions, done) in jobs {
+            for partition in partitions {
+                if self.fenced().is_none()
+                    && let Err(error) = partition.flush()
+                {
+                    self.fence(&error.to_string());
+                }
+            }
+            if let Some(done) = done.filter(|_| self.fenced().is_none()) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn give_flusher(&self, job: Flushes) {
+        if let Some(flushes) = &*self.flushes.lock() {
+            let _ = flushes.send(job);
+        }
+    }
+
+    /// Commits what waits, and ends the threads. The logs are flushed by whoever closes them.
+    pub fn stop(&self) {
+        self.waiting.lock().stopping = true;
+        self.news.notify_one();
+        let committer_first = std::mem::take(&mut *self.threads.lock());
+        for (at, thread) in committer_first.into_iter().enumerate() {
+            if at > 0 {
+                *self.flushes.lock() = None;
+            }
+            let _ = thread.join();
+        }
+    }
+
+    fn run_committer(self: &Arc<Self>) {
+        let generation = wall_clock_ms() as u64;
+        let disk = self.clone();
+        let flush = move |partitions| {
+            let (done, flushed) = channel();
+            disk.give_flusher((partitions, Some(done)));
+            flushed
+        };
+        let mut commits = Commits::new(&self.path, Arc::new(FileStorage), JOURNAL_BYTES, generation, flush);
+        loop {
+            let batches = {
+                let mut waiting = self.waiting.lock();
+                while waiting.batches.is_empty() && !waiting.stopping {
+                    self.news.wait(&mut waiting);
+                }
+                std::mem::take(&mut waiting.batches)
+            };
+            if batches.is_empty() {
+                break;
+            }
+            let outcome = match self.fenced() {
+                Some(why) => Err(why.to_owned()),
+                None => commits.round(&batches).map_err(|error| error.to_string()),
+            };
+            if let Err(why) = outcome {
+                self.fence(&why);
+                batches.iter().for_each(|each| each.partition.fail(&why));
+            }
+        }
+        if self.fenced().is_none()
+            && let Err(error) = commits.finish()
+        {
+            self.fence(&error.to_string());
+        }
+    }
+}
+
+impl Disk for DirDisk {
+    fn commit(&self, uncommitted: Uncommitted) {
+        let mut waiting = self.waiting.lock();
+        waiting.batches.push(uncommitted);
+        if waiting.batches.len() == 1 {
+            self.news.notify_one();
+        }
+    }
+
+    fn flush_soon(&self, partition: Arc<Partition>) {
+        self.give_flusher((vec![partition], None));
+    }
+}
+
+/// What the committer knows: the journal, and which logs have batches in each of its files.
+pub struct Commits<F> {
+    dir: PathBuf,
+    storage: Arc<dyn Storage>,
+    file_bytes: u64,
+    generation: u64,
+    flush: F,
+    journal: Option<Journal>,
+    journaled: HashMap<Place, Arc<Partition>>,
+    /// Tells when the logs of the other file are flushed.
+    other: Option<Receiver<()>>,
+}
+
+impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
+    /// `flush` flushes logs in the background, and sends when all of them are.
+    pub fn new(dir: &Path, storage: Arc<dyn Storage>, file_bytes: u64, generation: u64, flush: F) -> Self {
+        let dir = dir.to_owned();
+        Commits { dir, storage, file_bytes, generation, flush, journal: None, journaled: HashMap::new(), other: None }
+    }
+
+    /// All of these are on the disk, and their partitions told, when this returns.
+    pub fn round(&mut self, batches: &[Uncommitted]) -> log::Result<()> {
+        let mut sizes: HashMap<Place, usize> = HashMap::new();
+        for each in batches {
+            let size = sizes.entry(each.partition.key()).or_default();
+            *size = if each.follows_unsynced { usize::MAX } else { size.saturating_add(each.batch.len()) };
+        }
+        let journaled_bytes_max = (self.file_bytes / JOURNALED_PART) as usize;
+        let is_journaled = |each: &&Uncommitted| sizes[&each.partition.key()] <= journaled_bytes_max;
+        let journaled: Vec<&Uncommitted> = batches.iter().filter(is_journaled).collect();
+        self.journal(&journaled)?;
+        for each in journaled {
+            each.partition.committed(each.end_offset);
+        }
+        for each in batches.iter().filter(|each| !is_journaled(each)) {
+            // The first of a partition's does it for all.
+            each.partition.flush()?;
+        }
+        Ok(())
+    }
+
+    fn journal(&mut self, batches: &[&Uncommitted]) -> log::Result<()> {
+        let mut left = batches;
+        while !left.is_empty() {
+            let journal = match &mut self.journal {
+                Some(journal) => journal,
+                None => {
+                    let made = Journal::create(self.storage.clone(), &self.dir, self.file_bytes, self.generation);
+                    self.journal.insert(made?)
+                }
+            };
+            if self.other.as_ref().is_some_and(|other| other.try_recv().is_ok()) {
+                self.other = None;
+                journal.other_is_flushed();
+            }
+            let mut bytes = 0;
+            let fits = |each: &&&Uncommitted| {
+                bytes += entry_bytes(each.batch.len());
+                journal.has_room(round_bytes(bytes))
+            };
+            let count = left.iter().take_while(fits).count();
+            if count == 0 {
+                self.switch()?;
+                continue;
+            }
+            let (now, later) = left.split_at(count);
+            journal.commit(now.iter().map(|each| Entry { place: each.partition.key(), batch: &each.batch }))?;
+            for each in now {
+                self.journaled.entry(each.partition.key()).or_insert_with(|| each.partition.clone());
+            }
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// The file is full. Its logs are flushed while the other one, whose logs are flushed by now, takes over.
+    fn switch(&mut self) -> log::Result<()> {
+        self.await_other()?;
+        if let Some(journal) = &mut self.journal {
+            journal.switch()?;
+        }
+        self.other = Some((self.flush)(self.journaled.drain().map(|(_, partition)| partition).collect()));
+        Ok(())
+    }
+
+    fn await_other(&mut self) -> log::Result<()> {
+        let flushed = self.other.take().map_or(Ok(()), |other| other.recv());
+        flushed.map_err(|_| log::Error::Poisoned { why: "logs of the journal could not be flushed".to_owned() })
+    }
+
+    /// A clean stop: the logs are flushed, and the journal goes.
+    pub fn finish(&mut self) -> log::Result<()> {
+        self.await_other()?;
+        for (_, partition) in self.journaled.drain() {
+            partition.flush()?;
+        }
+        self.journal.take().map_or(Ok(()), Journal::remove)
+    }
+}

@@ -1,0 +1,299 @@
+//! Random histories of group commit over several partitions, with power failures in the middle of anything.
+//!
+//! What a producer was told is there afterwards, in order and without a hole; what it was not told may be there or not.
+//!
+//! Replay one history:  SEED=<n> cargo test --release -p pykafkacore-server --test durable
+//! More of them:        HISTORIES=<count> ...
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use bytes::BytesMut;
+use log::journal::Replay;
+use log::storage::MemoryStorage;
+use log::{Log, LogConfig, OpenOptions};
+use parking_lot::Mutex;
+use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+use replica::disk::{Disk, Durability, Uncommitted};
+use replica::partition::{Leadership, Partition, Wanted};
+use replica::tail::TailBudget;
+use replica::view::{Topic, TopicSettings};
+use server::disk::Commits;
+use wire::ErrorCode;
+
+const TOPIC_ID: [u8; 16] = [7; 16];
+const DIR: &str = "/d";
+const PARTITIONS: i32 = 3;
+const STEPS: usize = 300;
+const HISTORIES: u64 = 200;
+/// Small enough for a file to be full every few rounds.
+const FILE_BYTES: u64 = 8 * 1024;
+
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 11) % bound.max(1) as u64) as usize
+    }
+}
+
+/// Collects what partitions hand over.
+#[derive(Default)]
+struct Collector {
+    uncommitted: Mutex<Vec<Uncommitted>>,
+    to_flush: Mutex<Vec<Arc<Partition>>>,
+}
+
+impl Disk for Collector {
+    fn commit(&self, uncommitted: Uncommitted) {
+        self.uncommitted.lock().push(uncommitted);
+    }
+
+    fn flush_soon(&self, partition: Arc<Partition>) {
+        self.to_flush.lock().push(partition);
+    }
+}
+
+fn settings(flush_messages: u64) -> TopicSettings {
+    TopicSettings {
+        append: AppendRules {
+            compacted: false,
+            target_codec: None,
+            compression_level: None,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
+            message_bytes_max: 1 << 20,
+            segment_bytes: 1 << 20,
+            inflated_bytes_max: 1 << 20,
+        },
+        min_insync_replicas: 1,
+        flush_messages,
+        flush_ms: i64::MAX,
+        log: LogConfig {
+            segment_bytes: 3000,
+            segment_ms: i64::MAX,
+            index_interval_bytes: 100,
+            index_bytes_max: 1 << 20,
+            producer_id_expiration_ms: i64::MAX,
+            compacted: false,
+        },
+    }
+}
+
+/// What one partition was told to hold: each batch by its one value, and up to where its producer was answered.
+#[derive(Clone, Default)]
+struct Model {
+    values: Vec<u64>,
+    acknowledged: i64,
+}
+
+type Flush = Box<dyn Fn(Vec<Arc<Partition>>) -> std::sync::mpsc::Receiver<()>>;
+
+struct Run {
+    chance: Chance,
+    storage: MemoryStorage,
+    topic: Arc<Topic>,
+    collector: Arc<Collector>,
+    partitions: Vec<Arc<Partition>>,
+    commits: Commits<Flush>,
+    models: Vec<Model>,
+    recovery_points: Vec<i64>,
+    generation: u64,
+    next_value: u64,
+}
+
+fn commits(storage: &MemoryStorage, generation: u64) -> Commits<Flush> {
+    let flush: Flush = Box::new(|partitions| {
+        let (done, flushed) = channel();
+        if partitions.iter().all(|partition| partition.flush().is_ok()) {
+            done.send(()).unwrap();
+        }
+        flushed
+    });
+    Commits::new(Path::new(DIR), Arc::new(storage.clone()), FILE_BYTES, generation, flush)
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let storage = MemoryStorage::default();
+        let mut run = Run {
+            chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            topic: Arc::new(Topic::new(TOPIC_ID, "t", settings(1))),
+            collector: Arc::default(),
+            partitions: Vec::new(),
+            commits: commits(&storage, 1),
+            storage,
+            models: vec![Model::default(); PARTITIONS as usize],
+            recovery_points: vec![0; PARTITIONS as usize],
+            generation: 1,
+            next_value: 0,
+        };
+        run.open().unwrap();
+        run
+    }
+
+    /// Opens all partitions as after an unclean stop.
+    fn open(&mut self) -> Result<(), String> {
+        self.collector = Arc::default();
+        self.partitions.clear();
+        let mut replay = Replay::read(&self.storage, Path::new(DIR)).map_err(|e| e.to_string())?;
+        if replay.rotten_rounds > 0 {
+            return Err(format!("{} rounds are called rotten", replay.rotten_rounds));
+        }
+        for index in 0..PARTITIONS {
+            let (mut log, _) = Log::open(OpenOptions {
+                storage: Arc::new(self.storage.clone()),
+                dir: PathBuf::from(DIR).join(format!("t-{index}")),
+                topic_id: TOPIC_ID,
+                config: self.topic.settings.load().log.clone(),
+                clean_shutdown: false,
+                recovery_point: self.recovery_points[index as usize],
+                log_start_offset: None,
+                now_ms: 1,
+            })
+            .map_err(|e| e.to_string())?;
+            let replayed = replay.apply((TOPIC_ID, index), &mut log, 1).map_err(|e| e.to_string())?;
+            if replayed.is_some_and(|replayed| replayed.lost_from.is_some()) {
+                return Err(format!("the replay of {index} has a hole"));
+            }
+            let budget = Arc::new(TailBudget::new(0, 0));
+            let partition = Arc::new(Partition::new(self.topic.clone(), index, 1, budget));
+            let durability = Durability::of(self.collector.clone(), log.recovery_point());
+            let leadership =
+                Leadership { leader_id: 1, leader_epoch: 1, partition_epoch: 0, replicas: vec![1], isr: vec![1] };
+            partition.apply_leadership(leadership, Some((log, 0, durability))).map_err(|e| e.to_string())?;
+            self.partitions.push(partition);
+        }
+        replay.finish(&self.storage).map_err(|e| e.to_string())
+    }
+
+    fn append(&mut self) {
+        let at = self.chance.below(self.partitions.len());
+        let bytes = if self.chance.below(12) == 0 { 900 } else { 8 + self.chance.below(100) };
+        self.next_value += 1;
+        let mut value = vec![0; bytes];
+        value[..8].copy_from_slice(&self.next_value.to_be_bytes());
+        let mut builder = BatchBuilder::new(BatchFacts::default());
+        builder.push(NewRecord { timestamp: 1, value: Some(&value), ..NewRecord::default() });
+        let batch = BytesMut::from(&builder.build().unwrap()[..]);
+        let appended = self.partitions[at].append(batch, 1, 9, 1);
+        // One whose write failed may be there afterwards.
+        self.models[at].values.push(self.next_value);
+        if let Ok(appended) = appended {
+            assert!(appended.synced_offset.is_none_or(|synced| synced <= appended.last_offset), "told before the disk");
+        }
+    }
+
+    /// Everybody whose wait is over is told.
+    fn acknowledge(&mut self) {
+        let is_durable = self.topic.settings.load().flush_messages == 1;
+        for (partition, model) in self.partitions.iter().zip(&mut self.models) {
+            let told = |offset: &i64| partition.outcome_of(Wanted::Synced(*offset)) == ErrorCode::NONE;
+            let end = model.values.len() as i64;
+            if let Some(offset) = (model.acknowledged + 1..=end).rev().find(told).filter(|_| is_durable) {
+                model.acknowledged = offset;
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        let batches = std::mem::take(&mut *self.collector.uncommitted.lock());
+        let _ = self.commits.round(&batches);
+    }
+
+    fn power_fails(&mut self) -> Result<(), String> {
+        self.acknowledge();
+        let seed = self.chance.below(1 << 30) as u64;
+        self.storage = self.storage.power_loss(seed);
+        self.open()?;
+        self.generation += 1;
+        self.commits = commits(&self.storage, self.generation);
+        for (index, (partition, model)) in self.partitions.iter().zip(&mut self.models).enumerate() {
+            let values = partition.with_log(|log, _| values(log)).unwrap();
+            if values.len() < model.acknowledged as usize || !model.values.starts_with(&values) {
+                return Err(format!(
+                    "partition {index}: acknowledged {} of {:?}, but found {values:?}",
+                    model.acknowledged, model.values
+                ));
+            }
+            model.values = values;
+            // What is there now may go with the next power failure, unless it was acknowledged.
+            self.recovery_points[index] = self.recovery_points[index].min(model.values.len() as i64);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        match self.chance.below(60) {
+            0..=30 => self.append(),
+            31..=54 => {
+                self.round();
+                self.acknowledge();
+            }
+            55 => {
+                let partitions = std::mem::take(&mut *self.collector.to_flush.lock());
+                partitions.iter().for_each(|partition| partition.flush().unwrap());
+            }
+            56 => {
+                for (partition, point) in self.partitions.iter().zip(&mut self.recovery_points) {
+                    *point = partition.with_log(|log, _| log.recovery_point()).unwrap();
+                }
+            }
+            57 => {
+                let messages = if self.chance.below(3) == 0 { u64::MAX } else { 1 };
+                // Whoever waits when the promise is given up is not told; the test asks again when it is back.
+                self.topic.settings.store(Arc::new(settings(messages)));
+            }
+            58 => {
+                self.storage.fail_after(self.chance.below(6) as u64);
+                self.append();
+                self.round();
+                self.power_fails()?;
+            }
+            _ => self.power_fails()?,
+        }
+        Ok(())
+    }
+}
+
+fn values(log: &mut Log) -> Vec<u64> {
+    let (mut at, mut found) = (0, Vec::new());
+    while at < log.log_end_offset() {
+        let slice = log.read(at, 1 << 20, true, log.log_end_offset()).unwrap().expect("there is more");
+        let mut bytes = vec![0; slice.len];
+        slice.file.read_at(&mut bytes, slice.position).unwrap();
+        for batch in record::Batches::new(&bytes) {
+            let batch = batch.unwrap();
+            assert_eq!(batch.base_offset(), at, "offsets are dense");
+            at = batch.next_offset();
+            let record = record::Records::new(batch.payload(), 1).next().unwrap().unwrap();
+            found.push(u64::from_be_bytes(*record.value.unwrap().first_chunk().unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_was_acknowledged_survives_power_failures() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..1 + number("HISTORIES").unwrap_or(HISTORIES),
+    };
+    let mut acknowledged = 0;
+    for seed in seeds {
+        let mut run = Run::new(seed);
+        for step in 0..STEPS {
+            if let Err(why) = run.step() {
+                panic!("SEED={seed}: step {step}: {why}");
+            }
+        }
+        acknowledged += run.models.iter().map(|model| model.acknowledged).sum::<i64>();
+    }
+    assert!(acknowledged > 0, "nothing was ever acknowledged");
+}
