@@ -1,0 +1,134 @@
+"""Acknowledged only when it is on the disk: `flush.messages=1`, beside Apache Kafka's, in turns.
+
+    sixteen   sixteen producers on sixteen partitions, a record of 1 KiB a request, five in flight each
+    one       one producer, one in flight, beside a bare loop of 1.5 KiB written over and synced on the same disk
+
+Run: python -m benchmarks.durable [--rounds 3] [--seconds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import selectors
+import shutil
+import statistics
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+from benchmarks import load
+from benchmarks.coordinators import cpu_s, start_ours
+from pykafkacore.protocol.apis import api
+from tests.support import apache
+from tests.support.wire import Wire, batch_of, produce_frame
+
+PARTITIONS = 16
+RECORD_BYTES = 1024
+IN_FLIGHT = 5
+
+
+def create(port: int) -> None:
+    message = api("CreateTopics").request
+    config = message.CreatableTopicConfig(name="flush.messages", value="1")
+    topic = message.CreatableTopic(name="durable", num_partitions=PARTITIONS, replication_factor=1, configs=[config])
+    wire = Wire(port)
+    wire.ask("CreateTopics", 7, message(topics=[topic], timeout_ms=30_000))
+    wire.close()
+
+
+def produce(port: int, producers: int, in_flight: int, seconds: float) -> list[float]:
+    """Seconds from request to answer of every produce request."""
+    batch = batch_of(1, RECORD_BYTES)
+    frames = [produce_frame("durable", partition, batch, -1) for partition in range(producers)]
+    wires = [Wire(port) for _ in range(producers)]
+    selector = selectors.DefaultSelector()
+    sent: list[deque[float]] = []
+    for number, wire in enumerate(wires):
+        selector.register(wire.socket, selectors.EVENT_READ, number)
+        sent.append(deque())
+        for _ in range(in_flight):
+            sent[number].append(time.perf_counter())
+            wire.send(frames[number])
+    found = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        for key, _ in selector.select(1):
+            number = key.data
+            wires[number].receive()
+            now = time.perf_counter()
+            found.append(now - sent[number].popleft())
+            sent[number].append(now)
+            wires[number].send(frames[number])
+    for number, wire in enumerate(wires):
+        for _ in sent[number]:
+            wire.receive()
+        wire.close()
+    return found
+
+
+def bare_syncs(path: Path, seconds: float) -> list[float]:
+    """Seconds of each write and sync, over a file that is there already."""
+    size, bytes_each = 32 << 20, 1536
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.pwrite(fd, bytes(size), 0)
+    os.fdatasync(fd)
+    found, at, start = [], 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        began = time.perf_counter()
+        os.pwrite(fd, bytes(bytes_each), at % size)
+        os.fdatasync(fd)
+        found.append(time.perf_counter() - began)
+        at += bytes_each
+    os.close(fd)
+    path.unlink()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
+    given = parser.parse_args()
+    directory = Path(tempfile.mkdtemp())
+    ours, our_port = start_ours(directory)
+    kafka = apache.ApacheKafka(directory / "theirs")
+    kafka.format()
+    kafka.start()
+    sides = {"ours": (our_port, ours.pid), "Apache": (kafka.port, kafka.process.pid)}
+    rows = {"sixteen": (PARTITIONS, IN_FLIGHT), "one": (1, 1)}
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    bare: list[list[float]] = []
+    try:
+        for port, _ in sides.values():
+            create(port)
+        for name, (producers, in_flight) in rows.items():
+            for port, _ in sides.values():
+                produce(port, producers, in_flight, given.seconds)
+            for _ in load.rounds(given.rounds):
+                for side, (port, pid) in sides.items():
+                    before, began = cpu_s(pid), time.perf_counter()
+                    times = produce(port, producers, in_flight, given.seconds)
+                    elapsed = time.perf_counter() - began
+                    mb_s = len(times) * RECORD_BYTES / 1e6 / elapsed
+                    p50, p99 = (load.quantile(times, part) * 1000 for part in (0.5, 0.99))
+                    found.setdefault((name, side), []).append((mb_s, p50, p99, (cpu_s(pid) - before) / elapsed))
+                bare.append(bare_syncs(directory / "bare", 0.5))
+            row = {side: [statistics.median(each) for each in zip(*found[name, side], strict=True)] for side in sides}
+            for side, (mb_s, p50, p99, cores) in row.items():
+                print(f"{name:8} {side:7} {mb_s:8.2f} MB/s   p50 {p50:7.3f} ms   p99 {p99:7.3f} ms   {cores:5.2f} cores")
+            pairs = list(zip(found[name, "ours"], found[name, "Apache"], strict=True))
+            ratio, p50, p99 = (statistics.median(o[i] / a[i] for o, a in pairs) for i in (0, 1, 2))
+            print(f"{name:8} ratio   {ratio:8.2f} of its MB/s, {p50:.2f} of its p50, {p99:.2f} of its p99", flush=True)
+        p50, p99 = (statistics.median(load.quantile(each, part) for each in bare) * 1000 for part in (0.5, 0.99))
+        print(f"bare write and sync              p50 {p50:7.3f} ms   p99 {p99:7.3f} ms")
+    finally:
+        ours.terminate()
+        ours.wait(30)
+        kafka.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
