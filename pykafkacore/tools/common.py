@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sys
 from argparse import Action, ArgumentParser, HelpFormatter, Namespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from pykafkacore.client import Client
+
+Key = TypeVar("Key")
 
 REACH_TIMEOUT_MS = 10_000
 API_TIMEOUT_MS = 60_000
@@ -62,10 +64,15 @@ class Parser(ArgumentParser):
     def parse(self, arguments: Sequence[str] | None) -> Namespace:
         """The options, or exit 1. KAFKA: `-topic` is `--topic`; what is neither option nor value is passed over."""
         known = self._option_string_actions
-        tokens = [
-            f"-{each}" if each.startswith("-") and f"-{each.partition('=')[0]}" in known else each
-            for each in (sys.argv[1:] if arguments is None else arguments)
-        ]
+        rest = iter(sys.argv[1:] if arguments is None else arguments)
+        tokens = []
+        for token in rest:
+            if token.startswith("-") and f"-{token.partition('=')[0]}" in known:
+                token = f"-{token}"
+            if token in known and known[token].nargs is None and (value := next(rest, None)) is not None:
+                # KAFKA: what follows is the value, and be it another option.
+                token = f"{token}={value}"
+            tokens.append(token)
         options, extra = self.parse_known_args(tokens)
         for one in extra:
             if one.startswith("-") and len(one) > 1:
@@ -377,25 +384,32 @@ def finish(main: Callable[[], int]) -> NoReturn:
     raise SystemExit(code)
 
 
-def java_hash_order(names: Iterable[str], is_sized: bool = False) -> list[str]:
-    """Names in the order of a Java HashMap, `is_sized` one made for their number. KAFKA: some tools print maps in it,
-    and scripts compare their lines."""
-    unique = list(dict.fromkeys(names))
+def java_hash_order(
+    keys: Iterable[Key], is_sized: bool = False, hash_of: Callable[[Key], int] | None = None
+) -> list[Key]:
+    """Keys in the order of a Java HashMap, `is_sized` one made for their number. KAFKA: some tools print maps in it,
+    and scripts compare their lines. Keys are texts unless `hash_of` tells their hash."""
+    unique = list(dict.fromkeys(keys))
     capacity = 1 if is_sized else 16
     while is_sized and capacity < len(unique):
         capacity *= 2
     while len(unique) > capacity * 3 // 4:
         capacity *= 2
-    return sorted(unique, key=lambda name: _spread_hash(name) & (capacity - 1))
+
+    def bucket(key: Key) -> int:
+        value = java_hash(str(key)) if hash_of is None else hash_of(key)
+        return (value ^ value >> 16) & (capacity - 1)
+
+    return sorted(unique, key=bucket)
 
 
-def _spread_hash(text: str) -> int:
+def java_hash(text: str) -> int:
+    """The hash of a Java string, as an unsigned number."""
     value = 0
     units = text.encode("utf-16-be")
     for position in range(0, len(units), 2):
         value = (31 * value + (units[position] << 8 | units[position + 1])) & 0xFFFFFFFF
-    return value ^ value >> 16
-
+    return value
 
 
 async def ask_controller(client: Client, name: str, body: Any) -> Any:

@@ -22,6 +22,7 @@ TOOLS = {
     "dump-log": ("dump_log", "main", "print segments, indexes and snapshots of a log directory"),
     "broker-api-versions": ("api_versions", "main", "list the APIs that brokers speak"),
     "cluster": ("cluster", "main", "tell the cluster id, list endpoints, unregister brokers"),
+    "consumer-groups": ("consumer_groups", "main", "list, describe and delete consumer groups, reset their offsets"),
 }
 
 DEV_USAGE = "usage: pykafkacore dev [--port 9092] [--host 127.0.0.1] [--data DIR | --memory]"

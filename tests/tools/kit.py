@@ -97,6 +97,7 @@ FRAMES = re.compile(r"^(\tat |\t\.\.\. |Caused by: ).*\n", re.MULTILINE)
 CLASSES = re.compile(r"^((?:\w+\.)+\w+(?:Exception|Error): )+", re.MULTILINE)
 HINT = re.compile(r"^The consumer rebalance protocol \(KIP-848\) is production-ready!.*\n", re.MULTILINE)
 OPTIONS = re.compile(r"\[(\[[a-z-]+\](?:, \[[a-z-]+\])+)\]")
+LISTS = re.compile(r"(?<=: )([\w\[\]-]+(?:, [\w\[\]-]+)+)$", re.MULTILINE)
 
 
 def told(text: str) -> list[str]:
@@ -106,6 +107,7 @@ def told(text: str) -> list[str]:
     text = text if found is None else text[: found.start()]
     text = CLASSES.sub("", FRAMES.sub("", HINT.sub("", text)))
     text = OPTIONS.sub(lambda pair: f"[{', '.join(sorted(pair[1].split(', ')))}]", text)
+    text = LISTS.sub(lambda found: ", ".join(sorted(found[1].split(", "))), text)
     return list(dict.fromkeys(line for line in text.splitlines() if line.strip()))
 
 

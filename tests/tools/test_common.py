@@ -185,3 +185,12 @@ def test_a_tool_ends_with_its_code_and_ctrl_c_with_130() -> None:
     with pytest.raises(SystemExit) as ended:
         finish(lambda: 3)
     assert ended.value.code == 3
+
+
+def test_what_follows_an_option_is_its_value_whatever_it_looks_like() -> None:
+    made = Parser("kafka-x", "Does x.")
+    made.add_argument("--by")
+    made.add_argument("--far", action="store_true")
+    options = made.parse(["--by", "-PT1H", "--far"])
+    assert (options.by, options.far) == ("-PT1H", True)
+    assert made.parse(["--by", "--far"]).by == "--far"
