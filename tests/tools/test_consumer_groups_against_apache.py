@@ -202,10 +202,11 @@ def test_groups_are_described_alike(groups: Pair, line: str) -> None:
 
 def test_offsets_are_reset_and_deleted_alike(groups: Pair, tmp_path: Path) -> None:
     """With what Apache's tool logs left aside: the words about an offset that was moved."""
+    names = ("oursold", "oursnew", "themold", "themnew")
     files = {
         "file": f"{SHORT},1,4\n{LONG},0,3\n{SHORT},0,1000\n",
         "other": f"someone,{SHORT},1,4\n",
-        "groups": "".join(f"{name},{SHORT},{at},{at}\n" for name in ("oursold", "oursnew", "themold", "themnew") for at in (1, 3)),
+        "groups": "".join(f"{name},{SHORT},{at},{at}\n" for name in names for at in (1, 3)),
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
