@@ -7,6 +7,7 @@ INVARIANT: a tool never shows a traceback for something a user did or a cluster 
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Action, ArgumentParser, HelpFormatter, Namespace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -113,6 +114,26 @@ class Parser(ArgumentParser):
                 self.usage_error(f'Option "[{used}]" can\'t be used with option "[{other}]"')
 
 
+NUMBERS = {"int": "Integer", "long": "Long", "short": "Short"}
+_BAD_NUMBER = re.compile(rf"(argument .*): invalid ({'|'.join(NUMBERS)}) value: '(.*)'", re.DOTALL)
+
+
+def long(text: str) -> int:
+    """For options that are numbers of 64 bits. Called as it is: its name is what a complaint is made of."""
+    return _within(text, 64)
+
+
+def short(text: str) -> int:
+    return _within(text, 16)
+
+
+def _within(text: str, bits: int) -> int:
+    value = int(text)
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise ValueError(f"{text} has more than {bits} bits")
+    return value
+
+
 class CommandParser(Parser):
     """For tools with subcommands. They complain with a short usage and `kafka-x: error: ...`."""
 
@@ -145,13 +166,14 @@ class CommandParser(Parser):
         self.print_usage(sys.stderr)
         missing = message.removeprefix("the following arguments are required: ")
         if missing != message:
-            first = missing.split(", ")[0]
-            message = "too few arguments" if first.startswith(("command", "{")) else f"argument {first} is required"
+            names = missing.split(", ")
+            has_command = not any(name.startswith(("command", "{")) for name in names)
+            message = f"argument {names[0]} is required" if has_command else "too few arguments"
         elif message.startswith("argument ") and ": invalid choice" in message:
             message = message.partition(": ")[2]
-        elif ": invalid int value: " in message:
-            head, _, value = message.partition(": invalid int value: ")
-            message = f'{head}: could not convert {value} to Integer (For input string: "{value[1:-1]}")'
+        elif (found := _BAD_NUMBER.fullmatch(message)) is not None:
+            kind, value = NUMBERS[found[2]], found[3]
+            message = f"{found[1]}: could not convert '{value}' to {kind} (For input string: \"{value}\")"
         print(f"{self.tool}: error: {message}", file=sys.stderr)
         raise SystemExit(1)
 

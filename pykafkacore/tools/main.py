@@ -23,6 +23,7 @@ TOOLS = {
     "broker-api-versions": ("api_versions", "main", "list the APIs that brokers speak"),
     "cluster": ("cluster", "main", "tell the cluster id, list endpoints, unregister brokers"),
     "consumer-groups": ("consumer_groups", "main", "list, describe and delete consumer groups, reset their offsets"),
+    "transactions": ("transactions", "main", "list, describe and end transactions, find those that hang"),
 }
 
 DEV_USAGE = "usage: pykafkacore dev [--port 9092] [--host 127.0.0.1] [--data DIR | --memory]"
