@@ -58,6 +58,8 @@ class Parser(ArgumentParser):
         )
         self.on_bad_value: Callable[[str, str], None] = lambda option, message: None
         """Called with option and message before the program ends for a value: a tool may say it elsewhere."""
+        self.complain: Callable[[str], NoReturn] = fail
+        """Ends the program for options that cannot be taken as they are."""
         if not self.may_repeat:
             self.register("action", None, _Once)
             self.register("action", "store", _Once)
@@ -78,7 +80,7 @@ class Parser(ArgumentParser):
         for one in extra:
             if one.startswith("-") and len(one) > 1:
                 name = one.lstrip("-").partition("=")[0]
-                fail(f"{name} is not a recognized option")
+                self.complain(f"{name} is not a recognized option")
         repeated = getattr(options, "repeated_option", None)
         if repeated is not None and not getattr(options, "help", False):
             self._bad_value(repeated, f"Found multiple arguments for option {repeated}, but you asked for only one")
@@ -86,14 +88,14 @@ class Parser(ArgumentParser):
 
     def _bad_value(self, option: str, message: str) -> NoReturn:
         self.on_bad_value(option, message)
-        fail(message)
+        self.complain(message)
 
     def error(self, message: str) -> NoReturn:
         option, text = _translated(message)
         if text.startswith("Cannot parse"):
             self._bad_value(option, text)
         if option:
-            fail(text)
+            self.complain(text)
         self.usage_error(text)
 
     def usage_error(self, message: str) -> NoReturn:

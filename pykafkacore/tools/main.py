@@ -24,6 +24,8 @@ TOOLS = {
     "cluster": ("cluster", "main", "tell the cluster id, list endpoints, unregister brokers"),
     "consumer-groups": ("consumer_groups", "main", "list, describe and delete consumer groups, reset their offsets"),
     "transactions": ("transactions", "main", "list, describe and end transactions, find those that hang"),
+    "get-offsets": ("get_offsets", "main", "tell where partitions begin, end, or are for a time"),
+    "delete-records": ("delete_records", "main", "let partitions begin at later offsets"),
 }
 
 DEV_USAGE = "usage: pykafkacore dev [--port 9092] [--host 127.0.0.1] [--data DIR | --memory]"

@@ -111,8 +111,7 @@ async def log_offsets(client: Client, places: Collection[Place], timestamp: int)
     with told_as_java(WRAPPED):
         found = await list_offsets(client, dict.fromkeys(places, timestamp))
         plan: Plan = {}
-        for place in places:  # their order is that of the plan
-            offset = found[place]
+        for place, offset in found.items():
             if isinstance(offset, ApiError):
                 raise offset
             plan[place] = offset

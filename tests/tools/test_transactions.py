@@ -59,7 +59,7 @@ def test_options_that_need_one_another_are_told(
 
 def test_a_transaction_is_described_with_its_partitions() -> None:
     found = TransactionState(3, "id", 500, 1, "Ongoing", 60_000, 1_000, (("t", 1), ("t", 0)))
-    assert described_row(found, 5_000) == ("3", "id", "500", "1", "Ongoing", "60000", "1000", "4000", "t-0,t-1")
+    assert described_row(found, 5_000) == ("3", "id", "500", "1", "Ongoing", "60000", "1000", "4000", "t-1,t-0")
     ended = TransactionState(3, "id", 500, 1, "CompleteCommit", 60_000, -1, ())
     assert described_row(ended, 5_000)[6:] == ("None", "None", "")
 
