@@ -51,6 +51,7 @@ from pykafkacore.protocol.errors import ApiError, Code
 log = logging.getLogger("pykafkacore.broker")
 
 # What the hot tails of all partitions may hold together, and one of them alone (see benchmarks/read_path.py).
+RESERVE_BYTES = 10 << 20
 TAIL_BYTES_MAX = 64 << 20
 TAIL_PARTITION_BYTES_MAX = 4 << 20
 
@@ -125,6 +126,7 @@ class Broker:
             "fetch_bytes_max": settings["fetch.max.bytes"],
             "fetch_session_slots": settings["max.incremental.fetch.session.cache.slots"],
             "tail_bytes_max": TAIL_BYTES_MAX,
+            "reserve_bytes": RESERVE_BYTES,
             "tail_partition_bytes_max": TAIL_PARTITION_BYTES_MAX,
             "file_delete_delay_ms": settings["log.segment.delete.delay.ms"],
             "seed": int.from_bytes(os.urandom(8)),

@@ -104,7 +104,11 @@ impl IndexFile {
             return Err(Error::corrupt(&self.path, "an entry for a sealed index"));
         };
         bytes.extend_from_slice(entry);
-        if bytes.len() - *written_bytes >= PORTION_BYTES { self.write_pending(storage) } else { Ok(()) }
+        if bytes.len() - *written_bytes < PORTION_BYTES {
+            return Ok(());
+        }
+        // Without room it stays in memory, and goes with the next portion.
+        self.write_pending(storage).or_else(|error| if error.is_no_space() { Ok(()) } else { Err(error) })
     }
 
     /// Brings the file up to what is in memory.

@@ -79,8 +79,9 @@ impl Journal {
     /// Makes the two files, each of `file_bytes`. `generation` is higher than that of any journal before.
     pub fn create(storage: Arc<dyn Storage>, dir: &Path, file_bytes: u64, generation: u64) -> Result<Journal> {
         let file_bytes = file_bytes.next_multiple_of(SECTOR_BYTES);
+        let path_of = |number: usize| dir.join(format!("{PREFIX}{generation:020}-{number}"));
         let make = |number: usize| {
-            let path = dir.join(format!("{PREFIX}{generation:020}-{number}"));
+            let path = path_of(number);
             let fill = || {
                 let file = storage.open(&path, true)?;
                 let zeros = vec![0; FILL_BYTES.min(file_bytes as usize)];
@@ -95,7 +96,12 @@ impl Journal {
             };
             fill().map(|file| File { path: path.clone(), file }).map_err(|e| Error::storage(&path, e))
         };
-        let files = [make(0)?, make(1)?];
+        let made = make(0).and_then(|first| Ok([first, make(1)?]));
+        let files = made.inspect_err(|_| {
+            for number in 0..2 {
+                let _ = storage.remove(&path_of(number));
+            }
+        })?;
         storage.sync_dir(dir).map_err(|e| Error::storage(dir, e))?;
         Ok(Journal {
             dir: dir.to_owned(),

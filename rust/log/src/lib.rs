@@ -11,7 +11,8 @@
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
-//! INVARIANT: a write or sync that failed is never tried again; the log refuses every later append.
+//! INVARIANT: a write or sync that failed is never tried again; the log refuses every later append. Only a write for which
+//! there was no room is undone, and the log goes on.
 //! INVARIANT: index files hold whole entries and nothing else (Kafka trusts their length after a clean stop).
 
 pub mod checkpoints;
@@ -59,6 +60,12 @@ pub enum Error {
 impl Error {
     pub fn storage(path: &Path, why: std::io::Error) -> Error {
         Error::Storage { path: path.to_owned(), why: Arc::new(why) }
+    }
+
+    /// The disk, or a quota on it, is full: a write that was refused for that is undone, and may be tried again.
+    pub fn is_no_space(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Error::Storage { why, .. } if matches!(why.kind(), StorageFull | QuotaExceeded))
     }
 
     pub fn corrupt(path: &Path, why: impl Into<String>) -> Error {

@@ -179,13 +179,13 @@ impl Log {
         self.segments.last_mut().expect("a log has at least one segment")
     }
 
-    /// Runs a write; if it fails, nothing is ever written again.
+    /// Runs a write; if it fails, nothing is ever written again. One that found no room has undone itself.
     pub(crate) fn guarded<T>(&mut self, write: impl FnOnce(&mut Log) -> Result<T>) -> Result<T> {
         if let Some(why) = &self.poisoned {
             return Err(Error::Poisoned { why: why.clone() });
         }
         write(self).inspect_err(|error| {
-            if let Error::Storage { .. } = error {
+            if matches!(error, Error::Storage { .. }) && !error.is_no_space() {
                 self.poisoned = Some(error.to_string());
             }
         })
@@ -270,7 +270,9 @@ impl Log {
             if let Some(aborted) = log.producers.apply(&view) {
                 let base_offset = log.active().base_offset;
                 let path = log.dir.join(file_name(base_offset, ".txnindex"));
-                txn_index::append(&*storage, &path, &aborted)?;
+                // The marker stands in the log already: without room for this, nothing more is written.
+                txn_index::append(&*storage, &path, &aborted)
+                    .map_err(|error| Error::storage(&path, std::io::Error::other(error.to_string())))?;
                 log.unsynced.file(base_offset, ".txnindex");
             }
             Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
@@ -304,24 +306,29 @@ impl Log {
         }
         self.guarded(|log| {
             let storage = log.storage.clone();
-            log.write_snapshot()?;
-            log.unsynced.file(log.end_offset, ".snapshot");
-            let active = log.active();
-            let base_offset = active.base_offset;
-            active.seal(&*storage)?;
-            log.note_sealed(base_offset);
-            if log.config.compacted || log.end_offset <= log.recovery_point.max(log.recovery_point_seen) {
-                log.sync()?;
-            }
-            // Without the name of this segment the next one would be taken for the start of the log.
-            if log.unsynced.dir {
-                log.sync_dir()?;
-            }
-            let segment = Segment::create(&*storage, &log.dir, log.end_offset, now_ms)?;
-            log.segments.push(segment);
-            log.unsynced.dir();
-            Ok(())
+            log.try_roll(now_ms).inspect_err(|_| log.active().unseal(&*storage))
         })
+    }
+
+    fn try_roll(&mut self, now_ms: i64) -> Result<()> {
+        let storage = self.storage.clone();
+        self.write_snapshot()?;
+        self.unsynced.file(self.end_offset, ".snapshot");
+        let active = self.active();
+        let base_offset = active.base_offset;
+        active.seal(&*storage)?;
+        self.note_sealed(base_offset);
+        if self.config.compacted || self.end_offset <= self.recovery_point.max(self.recovery_point_seen) {
+            self.sync()?;
+        }
+        // Without the name of this segment the next one would be taken for the start of the log.
+        if self.unsynced.dir {
+            self.sync_dir()?;
+        }
+        let segment = Segment::create(&*storage, &self.dir, self.end_offset, now_ms)?;
+        self.segments.push(segment);
+        self.unsynced.dir();
+        Ok(())
     }
 
     pub(crate) fn note_sealed(&mut self, base_offset: i64) {

@@ -113,7 +113,14 @@ impl Segment {
     pub fn append(&mut self, storage: &dyn Storage, batch: &BatchView<'_>, index_interval_bytes: usize) -> Result<u64> {
         let position = self.size;
         self.handle.pin();
-        self.file(storage)?.write_at(batch.bytes(), position).map_err(|e| Error::storage(self.path(), e))?;
+        let file = self.file(storage)?;
+        let failed = |error| Error::storage(self.path(), error);
+        if let Err(error) = file.write_at(batch.bytes(), position).map_err(failed) {
+            if error.is_no_space() {
+                file.truncate(position).map_err(failed)?;
+            }
+            return Err(error);
+        }
         self.note(storage, batch, position, index_interval_bytes)?;
         Ok(position)
     }

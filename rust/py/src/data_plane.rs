@@ -39,6 +39,7 @@ struct ConfigIn {
     tail_bytes_max: usize,
     tail_partition_bytes_max: usize,
     file_delete_delay_ms: u64,
+    reserve_bytes: u64,
     seed: u64,
 }
 
@@ -82,6 +83,7 @@ impl DataPlane {
             fetch_session_slots: config.fetch_session_slots,
             tail_bytes_max: config.tail_bytes_max,
             tail_partition_bytes_max: config.tail_partition_bytes_max,
+            reserve_bytes: config.reserve_bytes,
             seed: config.seed,
         };
         py.detach(|| {

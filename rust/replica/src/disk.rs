@@ -27,6 +27,12 @@ pub trait Disk: Send + Sync {
 
     /// The log is to be flushed before long. Called under the partition's lock.
     fn flush_soon(&self, partition: Arc<Partition>);
+
+    /// A write to this directory failed: all that lies in it is to go offline. Called under the partition's lock.
+    fn failed(&self, why: String);
+
+    /// Why clients may write nothing here for now, if so.
+    fn refusal(&self) -> Option<String>;
 }
 
 /// How far a partition's log is on the disk, as far as anybody waits for that.

@@ -350,6 +350,9 @@ impl Partition {
             self.check_in_sync(&inner, settings.min_insync_replicas)?;
         }
         let inner = &mut *inner;
+        if let Some(why) = inner.durability.disk.as_ref().and_then(|disk| disk.refusal()) {
+            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, why));
+        }
         let Some(log) = &inner.log else {
             return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
         };
@@ -455,7 +458,13 @@ impl Partition {
             return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
         };
         let info = log.append_as_leader(&mut batch, inner.leadership.leader_epoch, now_ms).map_err(|error| {
-            inner.role = Role::Offline;
+            // Where there is no room now, there may be some later: the log is as it was.
+            if !error.is_no_space() {
+                inner.role = Role::Offline;
+                if let Some(disk) = &inner.durability.disk {
+                    disk.failed(error.to_string());
+                }
+            }
             ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string())
         })?;
         let log_start_offset = log.log_start_offset();

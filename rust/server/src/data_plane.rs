@@ -52,8 +52,15 @@ impl DataPlane {
         let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
         let prepared = (0..config.reactor_count.clamp(1, 128)).map(prepare).collect::<io::Result<Vec<_>>>()?;
         let inboxes = prepared.iter().map(|p| p.inbox.clone()).collect();
-        let publisher =
-            Publisher::new(config.node_id, published.clone(), upcalls.clone(), budget, dirs, file_delete_delay)?;
+        let publisher = Publisher::new(
+            config.node_id,
+            config.reserve_bytes,
+            published.clone(),
+            upcalls.clone(),
+            budget,
+            dirs,
+            file_delete_delay,
+        )?;
         let publisher = Arc::new(Mutex::new(publisher));
         let tidied = publisher.clone();
         let publisher_thread =

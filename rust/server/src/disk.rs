@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -37,9 +38,11 @@ pub struct DirDisk {
     published: Arc<Published>,
     upcalls: Arc<UpcallQueue>,
     fenced: OnceLock<String>,
+    reserve_bytes: u64,
+    is_short: AtomicBool,
     waiting: Mutex<Waiting>,
     news: Condvar,
-    flushes: Mutex<Option<Sender<Flushes>>>,
+    jobs: Mutex<Option<Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -49,20 +52,31 @@ struct Waiting {
     stopping: bool,
 }
 
-/// Logs to flush, and who is told when all of them are.
-type Flushes = (Vec<Arc<Partition>>, Option<Sender<()>>);
+enum Job {
+    /// Logs to flush, and who is told when all of them are.
+    Flush(Vec<Arc<Partition>>, Option<Sender<()>>),
+    Fence(String),
+}
 
 impl DirDisk {
-    pub fn start(path: &Path, published: Arc<Published>, upcalls: Arc<UpcallQueue>) -> io::Result<Arc<DirDisk>> {
+    /// With less than `reserve_bytes` left, clients may write nothing here.
+    pub fn start(
+        path: &Path,
+        reserve_bytes: u64,
+        published: Arc<Published>,
+        upcalls: Arc<UpcallQueue>,
+    ) -> io::Result<Arc<DirDisk>> {
         let (sender, receiver) = channel();
         let disk = Arc::new(DirDisk {
             path: path.to_owned(),
             published,
             upcalls,
             fenced: OnceLock::new(),
+            reserve_bytes,
+            is_short: AtomicBool::new(false),
             waiting: Mutex::default(),
             news: Condvar::new(),
-            flushes: Mutex::new(Some(sender)),
+            jobs: Mutex::new(Some(sender)),
             threads: Mutex::default(),
         });
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -98,24 +112,50 @@ impl DirDisk {
         }
     }
 
-    fn run_flusher(&self, jobs: &Receiver<Flushes>) {
-        for (partitions, done) in jobs {
-            for partition in partitions {
-                if self.fenced().is_none()
-                    && let Err(error) = partition.flush()
-                {
-                    self.fence(&error.to_string());
+    fn run_flusher(&self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            match job {
+                Job::Fence(why) => self.fence(&why),
+                Job::Flush(partitions, done) => {
+                    let mut flushed = true;
+                    for partition in partitions {
+                        flushed &= self.flush(&partition);
+                    }
+                    if let Some(done) = done.filter(|_| flushed) {
+                        let _ = done.send(());
+                    }
                 }
-            }
-            if let Some(done) = done.filter(|_| self.fenced().is_none()) {
-                let _ = done.send(());
             }
         }
     }
 
-    fn give_flusher(&self, job: Flushes) {
-        if let Some(flushes) = &*self.flushes.lock() {
-            let _ = flushes.send(job);
+    /// Where there was no room for what goes with the records, it is tried again with the next flush.
+    fn flush(&self, partition: &Partition) -> bool {
+        if self.fenced().is_some() {
+            return false;
+        }
+        let Err(error) = partition.flush() else { return true };
+        if error.is_no_space() {
+            self.upcalls.notice(Level::Warning, format!("a log cannot be flushed for now: {error}"));
+        } else {
+            self.fence(&error.to_string());
+        }
+        false
+    }
+
+    fn give_flusher(&self, job: Job) {
+        if let Some(jobs) = &*self.jobs.lock() {
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Measures the room that is left.
+    pub fn look_at_room(&self) {
+        let usable = crate::sys::disk_space(&self.path).map_or(u64::MAX, |(_, usable)| usable as u64);
+        let was_short = self.is_short.swap(usable < self.reserve_bytes, Ordering::Relaxed);
+        if !was_short && usable < self.reserve_bytes {
+            let text = format!("{}: {usable} bytes are left, clients may write no more", self.path.display());
+            self.upcalls.notice(Level::Error, text);
         }
     }
 
@@ -126,7 +166,7 @@ impl DirDisk {
         let committer_first = std::mem::take(&mut *self.threads.lock());
         for (at, thread) in committer_first.into_iter().enumerate() {
             if at > 0 {
-                *self.flushes.lock() = None;
+                *self.jobs.lock() = None;
             }
             let _ = thread.join();
         }
@@ -137,7 +177,7 @@ impl DirDisk {
         let disk = self.clone();
         let flush = move |partitions| {
             let (done, flushed) = channel();
-            disk.give_flusher((partitions, Some(done)));
+            disk.give_flusher(Job::Flush(partitions, Some(done)));
             flushed
         };
         let mut commits = Commits::new(&self.path, Arc::new(FileStorage), JOURNAL_BYTES, generation, flush);
@@ -179,7 +219,18 @@ impl Disk for DirDisk {
     }
 
     fn flush_soon(&self, partition: Arc<Partition>) {
-        self.give_flusher((vec![partition], None));
+        self.give_flusher(Job::Flush(vec![partition], None));
+    }
+
+    fn failed(&self, why: String) {
+        self.give_flusher(Job::Fence(why));
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.is_short.load(Ordering::Relaxed).then(|| {
+            let (path, reserve) = (self.path.display(), self.reserve_bytes);
+            format!("{path} has less than log.reserve.bytes={reserve} left; make room, or lower it")
+        })
     }
 }
 
@@ -191,6 +242,7 @@ pub struct Commits<F> {
     generation: u64,
     flush: F,
     journal: Option<Journal>,
+    has_no_room: bool,
     journaled: HashMap<Place, Arc<Partition>>,
     /// Tells when the logs of the other file are flushed.
     other: Option<Receiver<()>>,
@@ -199,8 +251,17 @@ pub struct Commits<F> {
 impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
     /// `flush` flushes logs in the background, and sends when all of them are.
     pub fn new(dir: &Path, storage: Arc<dyn Storage>, file_bytes: u64, generation: u64, flush: F) -> Self {
-        let dir = dir.to_owned();
-        Commits { dir, storage, file_bytes, generation, flush, journal: None, journaled: HashMap::new(), other: None }
+        Commits {
+            dir: dir.to_owned(),
+            storage,
+            file_bytes,
+            generation,
+            flush,
+            journal: None,
+            has_no_room: false,
+            journaled: HashMap::new(),
+            other: None,
+        }
     }
 
     /// All of these are on the disk, and their partitions told, when this returns.
@@ -210,7 +271,7 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
             let size = sizes.entry(each.partition.key()).or_default();
             *size = if each.follows_unsynced { usize::MAX } else { size.saturating_add(each.batch.len()) };
         }
-        let journaled_bytes_max = (self.file_bytes / JOURNALED_PART) as usize;
+        let journaled_bytes_max = if self.has_journal()? { (self.file_bytes / JOURNALED_PART) as usize } else { 0 };
         let is_journaled = |each: &&Uncommitted| sizes[&each.partition.key()] <= journaled_bytes_max;
         let journaled: Vec<&Uncommitted> = batches.iter().filter(is_journaled).collect();
         self.journal(&journaled)?;
@@ -224,16 +285,22 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
         Ok(())
     }
 
+    /// Without room for one, every log is flushed itself.
+    fn has_journal(&mut self) -> log::Result<bool> {
+        if self.journal.is_none() && !self.has_no_room {
+            match Journal::create(self.storage.clone(), &self.dir, self.file_bytes, self.generation) {
+                Ok(journal) => self.journal = Some(journal),
+                Err(error) if error.is_no_space() => self.has_no_room = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.journal.is_some())
+    }
+
     fn journal(&mut self, batches: &[&Uncommitted]) -> log::Result<()> {
         let mut left = batches;
         while !left.is_empty() {
-            let journal = match &mut self.journal {
-                Some(journal) => journal,
-                None => {
-                    let made = Journal::create(self.storage.clone(), &self.dir, self.file_bytes, self.generation);
-                    self.journal.insert(made?)
-                }
-            };
+            let Some(journal) = &mut self.journal else { break };
             if self.other.as_ref().is_some_and(|other| other.try_recv().is_ok()) {
                 self.other = None;
                 journal.other_is_flushed();

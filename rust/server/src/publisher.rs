@@ -69,7 +69,12 @@ struct Dir {
 }
 
 impl Dir {
-    fn start(log_dir: LogDir, published: &Arc<Published>, upcalls: &Arc<UpcallQueue>) -> io::Result<Dir> {
+    fn start(
+        log_dir: LogDir,
+        reserve_bytes: u64,
+        published: &Arc<Published>,
+        upcalls: &Arc<UpcallQueue>,
+    ) -> io::Result<Dir> {
         let path = log_dir.path();
         let mut replay = Replay::read(&FileStorage, path).map_err(io::Error::other)?;
         if !replay.is_empty() {
@@ -82,7 +87,7 @@ impl Dir {
             let text = format!("{}: {} rounds of the journal cannot be read", path.display(), replay.rotten_rounds);
             upcalls.notice(Level::Error, text);
         }
-        let disk = DirDisk::start(path, published.clone(), upcalls.clone())?;
+        let disk = DirDisk::start(path, reserve_bytes, published.clone(), upcalls.clone())?;
         Ok(Dir { log_dir, disk, replay })
     }
 }
@@ -92,13 +97,14 @@ const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
 impl Publisher {
     pub fn new(
         node_id: i32,
+        reserve_bytes: u64,
         published: Arc<Published>,
         upcalls: Arc<UpcallQueue>,
         budget: Arc<TailBudget>,
         dirs: Vec<LogDir>,
         file_delete_delay: Duration,
     ) -> io::Result<Publisher> {
-        let dirs = dirs.into_iter().map(|log_dir| Dir::start(log_dir, &published, &upcalls));
+        let dirs = dirs.into_iter().map(|log_dir| Dir::start(log_dir, reserve_bytes, &published, &upcalls));
         Ok(Publisher {
             dirs: dirs.collect::<io::Result<_>>()?,
             node_id,
@@ -222,7 +228,7 @@ impl Publisher {
             now_ms,
         })?;
         if let Some(text) = report.told() {
-            self.upcalls.notice(Level::Info, text);
+            self.upcalls.notice(if report.truncated.is_some() { Level::Warning } else { Level::Info }, text);
         }
         if let Some(replayed) = replay.apply(partition.key(), &mut log, now_ms)? {
             let level = if replayed.lost_from.is_some() { Level::Error } else { Level::Info };
@@ -272,6 +278,7 @@ impl Publisher {
             *when > now
         });
         self.flush_by_time();
+        self.dirs.iter().for_each(|dir| dir.disk.look_at_room());
         if now.duration_since(self.last_checkpoint) >= CHECKPOINT_PERIOD {
             self.last_checkpoint = now;
             self.write_checkpoints();

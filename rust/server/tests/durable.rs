@@ -56,6 +56,12 @@ impl Disk for Collector {
     fn flush_soon(&self, partition: Arc<Partition>) {
         self.to_flush.lock().push(partition);
     }
+
+    fn failed(&self, _: String) {}
+
+    fn refusal(&self) -> Option<String> {
+        None
+    }
 }
 
 fn settings(flush_messages: u64) -> TopicSettings {
