@@ -17,7 +17,7 @@ use replica::view::Published;
 use crate::config::ServerConfig;
 use crate::decided::{self, Completer};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
-use crate::publisher::{Publisher, ViewDelta};
+use crate::publisher::{Dir, Publisher, ViewDelta};
 use crate::queries;
 use crate::reactor::{Message, Prepared, Reactor, Shared, prepare, reactor_of};
 use crate::upcall::{Ticket, Upcall, UpcallQueue};
@@ -52,15 +52,10 @@ impl DataPlane {
         let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
         let prepared = (0..config.reactor_count.clamp(1, 128)).map(prepare).collect::<io::Result<Vec<_>>>()?;
         let inboxes = prepared.iter().map(|p| p.inbox.clone()).collect();
-        let publisher = Publisher::new(
-            config.node_id,
-            config.reserve_bytes,
-            published.clone(),
-            upcalls.clone(),
-            budget,
-            dirs,
-            file_delete_delay,
-        )?;
+        let dirs = dirs.into_iter().map(|dir| Dir::start(dir, config.reserve_bytes, &published, &upcalls));
+        let dirs = dirs.collect::<io::Result<Vec<_>>>()?;
+        let publisher =
+            Publisher::new(config.node_id, published.clone(), upcalls.clone(), budget, dirs, file_delete_delay);
         let publisher = Arc::new(Mutex::new(publisher));
         let tidied = publisher.clone();
         let publisher_thread =

@@ -62,14 +62,14 @@ pub struct Publisher {
 }
 
 /// One of `log.dirs`, the disk under it, and what its journal still has to give back.
-struct Dir {
+pub struct Dir {
     log_dir: LogDir,
     disk: Arc<DirDisk>,
     replay: Replay,
 }
 
 impl Dir {
-    fn start(
+    pub fn start(
         log_dir: LogDir,
         reserve_bytes: u64,
         published: &Arc<Published>,
@@ -97,16 +97,14 @@ const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
 impl Publisher {
     pub fn new(
         node_id: i32,
-        reserve_bytes: u64,
         published: Arc<Published>,
         upcalls: Arc<UpcallQueue>,
         budget: Arc<TailBudget>,
-        dirs: Vec<LogDir>,
+        dirs: Vec<Dir>,
         file_delete_delay: Duration,
-    ) -> io::Result<Publisher> {
-        let dirs = dirs.into_iter().map(|log_dir| Dir::start(log_dir, reserve_bytes, &published, &upcalls));
-        Ok(Publisher {
-            dirs: dirs.collect::<io::Result<_>>()?,
+    ) -> Publisher {
+        Publisher {
+            dirs,
             node_id,
             published,
             upcalls,
@@ -116,7 +114,7 @@ impl Publisher {
             doomed: Vec::new(),
             file_delete_delay,
             last_checkpoint: Instant::now(),
-        })
+        }
     }
 
     pub fn publish(&mut self, delta: ViewDelta) -> JobResult {
