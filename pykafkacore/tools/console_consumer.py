@@ -1,8 +1,8 @@
 """kafka-console-consumer: print the records of topics.
 
 What it is: Apache Kafka's ConsoleConsumer with its default formatter, reading every partition from one process.
-What it is not: a member of a group. Without --group that makes no difference to what is printed; --group is refused.
-How records look stands in shown_records.py, how they are fetched in fetching.py.
+What it is not: a member of a group, unless --group or group.id says so: what is printed is the same without one.
+How records look stands in shown_records.py, how they are fetched in fetching.py, what a group adds in group_reading.py.
 KAFKA: the count of records goes to standard error; running out of --timeout-ms is no failure.
 """
 
@@ -19,6 +19,7 @@ from pykafkacore.tools.common import (
     fail,
     finish,
     handle_help,
+    int_property,
     message_of,
     moved_option,
     parse_bootstrap,
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pykafkacore.client import Client
+    from pykafkacore.tools.fetching import Read
+    from pykafkacore.tools.group_reading import GroupReading
     from pykafkacore.tools.shown_records import Shown
 
 ABOUT = "This tool helps to read data from Kafka topics and outputs it to standard output."
 FORMATTERS = ("DefaultMessageFormatter", "LoggingMessageFormatter", "NoOpMessageFormatter")
+NO_PARTITION_IN_A_GROUP = "Options group and partition cannot be specified together."
 ISOLATION_LEVELS = ("read_committed", "read_uncommitted")
 
 
@@ -49,8 +53,7 @@ def run(arguments: list[str]) -> int:
         properties = client_properties(
             options.command_config, parse_pairs(options.command_property or [], "command-property")
         )
-        if options.group is not None or "group.id" in properties:
-            raise ToolError("--group is not offered yet: leave it out to read all partitions without a group")
+        options.group = _group_id(options, properties)
         settings = {
             **(read_properties(options.formatter_config) if options.formatter_config else {}),
             **parse_pairs(options.formatter_property or [], "formatter-property"),
@@ -66,7 +69,7 @@ def run(arguments: list[str]) -> int:
         options.start = _start(options, properties)
 
         async def work(client: Client) -> int:
-            return await _consume(client, options, format_record)
+            return await _consume(client, options, properties, format_record)
 
         return run_client(bootstrap, properties, work)
     except ToolError as error:
@@ -92,7 +95,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     if options.partition is not None and options.topic is None:
         parser.usage_error("The topic is required when partition is specified.")
     if options.group is not None and options.partition is not None:
-        parser.usage_error("Options group and partition cannot be specified together.")
+        parser.usage_error(NO_PARTITION_IN_A_GROUP)
     if options.offset is not None:
         if options.partition is None:
             parser.usage_error("The partition is required when offset is specified.")
@@ -126,7 +129,7 @@ def _parser() -> Parser:
     parser.add_argument("--max-messages", type=int, default=-1, metavar="COUNT", help="end after so many records")
     parser.add_argument("--timeout-ms", type=int, default=-1, metavar="MS", help="end when none came for so long")
     parser.add_argument("--skip-message-on-error", action="store_true", help="go on after a record that cannot be shown")
-    parser.add_argument("--group", metavar="ID", help="not offered yet")
+    parser.add_argument("--group", metavar="ID", help="read as a member of this group, and commit")
     parser.add_argument("--isolation-level", default="read_uncommitted", help=" or ".join(ISOLATION_LEVELS))
     parser.add_argument("--formatter", default=FORMATTERS[0], metavar="CLASS", help=f"one of {', '.join(FORMATTERS)}")
     parser.add_argument("--formatter-property", action="append", metavar="KEY=VALUE", help=_FORMATTER_HELP)
@@ -161,6 +164,19 @@ def _start(options: Namespace, properties: dict[str, str]) -> str:
     return reset
 
 
+def _group_id(options: Namespace, properties: dict[str, str]) -> str | None:
+    """The group, wherever it is named; ends the program when two places name different ones."""
+    found = {each: None for each in (options.group, properties.get("group.id")) if each is not None}
+    if len(found) > 1:
+        _parser().usage_error(
+            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
+            f"'--consumer.config') do not match. Detected group ids: {', '.join(repr(each) for each in found)}"
+        )
+    if found and options.partition is not None:
+        _parser().usage_error(NO_PARTITION_IN_A_GROUP)
+    return next(iter(found), None)
+
+
 # ---- reading
 
 
@@ -168,7 +184,9 @@ class BadRecord(ToolError):
     """A record that cannot be shown."""
 
 
-async def _consume(client: Client, options: Namespace, format_record: Callable[[Shown], bytes]) -> int:
+async def _consume(
+    client: Client, options: Namespace, properties: dict[str, str], format_record: Callable[[Shown], bytes]
+) -> int:
     import math
     import signal
 
@@ -176,13 +194,13 @@ async def _consume(client: Client, options: Namespace, format_record: Callable[[
 
     from pykafkacore.client import ConnectionClosed
     from pykafkacore.protocol.errors import ApiError
-    from pykafkacore.tools.fetching import Fetching, find_partitions
 
-    count = code = 0
-    wanted = options.max_messages
+    code = 0
     limit_s = options.timeout_ms / 1000 if options.timeout_ms >= 0 else math.inf
     failure: Exception | None = None
-    write = sys.stdout.buffer
+    sender, receiver = trio.open_memory_channel["Read | Exception"](0)
+    group, read = _source(client, options, properties, sender)
+    printer = _Printer(options, format_record, None if group is None else group.note_printed)
     async with trio.open_nursery() as nursery:
 
         async def watch_signals() -> None:
@@ -194,38 +212,29 @@ async def _consume(client: Client, options: Namespace, format_record: Callable[[
 
         nursery.start_soon(watch_signals)
         try:
-            sender, receiver = trio.open_memory_channel["list[Shown] | Exception"](0)
-            fetching = Fetching(client, sender, options.isolation_level == "read_committed", options.start)
-
-            async def begin() -> None:
-                places = await find_partitions(client, options.topic, options.include, options.partition)
-                await fetching.run(places)
-
-            nursery.start_soon(_carrying, begin, sender)
-            while wanted < 0 or count < wanted:
+            nursery.start_soon(_carrying, read, sender)
+            deadline = trio.current_time() + limit_s
+            while not printer.is_done:
                 found = None
-                with trio.move_on_after(limit_s):
+                with trio.move_on_at(deadline):
                     found = await receiver.receive()
                 if found is None:
                     break
                 if isinstance(found, Exception):
                     raise found
-                for record in found:
-                    count += 1
-                    try:
-                        write.write(format_record(record))
-                    except ToolError as error:
-                        if not options.skip_message_on_error:
-                            raise BadRecord(str(error)) from None
-                    if count == wanted:
-                        break
-                write.flush()
+                if found.records:
+                    deadline = math.inf
+                printer.print(found)
+                if found.records:
+                    deadline = trio.current_time() + limit_s
         except Exception as error:
             failure = error
         nursery.cancel_scope.cancel()
+    if group is not None:
+        await group.close()
     if isinstance(failure, OSError) and not isinstance(failure, ConnectionClosed):
         raise failure  # the reader of our output is gone
-    print(f"Processed a total of {count} messages", file=sys.stderr)
+    print(f"Processed a total of {printer.count} messages", file=sys.stderr)
     if failure is None:
         return code
     if isinstance(failure, BadRecord) or not isinstance(failure, (ToolError, ApiError, ConnectionClosed)):
@@ -233,6 +242,77 @@ async def _consume(client: Client, options: Namespace, format_record: Callable[[
     # KAFKA: what goes wrong while reading ends the tool, and is no failure of it.
     print(message_of(failure), file=sys.stderr)
     return code
+
+
+class _Printer:
+    """Prints up to so many records, and tells how far it has come: with what is on its way out, and not before."""
+
+    def __init__(
+        self,
+        options: Namespace,
+        format_record: Callable[[Shown], bytes],
+        on_printed: Callable[[tuple[str, int], int], None] | None,
+    ) -> None:
+        self.count = 0
+        self._wanted = options.max_messages
+        self._skips_bad = options.skip_message_on_error
+        self._format = format_record
+        self._on_printed = on_printed
+
+    @property
+    def is_done(self) -> bool:
+        return 0 <= self._wanted <= self.count
+
+    def print(self, found: Read) -> None:
+        write = sys.stdout.buffer
+        next_offset = found.next_offset
+        bad: ToolError | None = None
+        for record in found.records:
+            self.count += 1
+            try:
+                write.write(self._format(record))
+            except ToolError as error:
+                bad = None if self._skips_bad else error
+            if bad is not None or self.is_done:
+                # KAFKA: a record that cannot be shown has been received all the same.
+                next_offset = record.offset + 1
+                break
+        write.flush()
+        if self._on_printed is not None:
+            self._on_printed(found.place, next_offset)
+        if bad is not None:
+            raise BadRecord(str(bad))
+
+
+def _source(
+    client: Client, options: Namespace, properties: dict[str, str], sender: Any
+) -> tuple[GroupReading | None, Callable[[], Any]]:
+    """Who reads: a member of a group, if one is given, or one for all partitions; and the call that does it."""
+    from pykafkacore.tools.fetching import Fetching, find_partitions
+
+    fetching = Fetching(client, sender, options.isolation_level == "read_committed", options.start)
+    if options.group is None:
+
+        async def read_all() -> None:
+            await fetching.run(await find_partitions(client, options.topic, options.include, options.partition))
+
+        return None, read_all
+    from pykafkacore.tools import group_reading
+
+    wants = group_reading.subscription(properties, options.group, options.topic, options.include)
+    membership = group_reading.open_membership(client, wants, group_reading.parse_protocol(properties))
+    interval_ms: int | None = int_property(properties, "auto.commit.interval.ms", group_reading.COMMIT_INTERVAL_MS)
+    if properties.get("enable.auto.commit", "true").strip().lower() == "false":
+        interval_ms = None
+    group = group_reading.GroupReading(client, membership, options.group, fetching, interval_ms)
+
+    async def read_share() -> None:
+        if options.topic is not None:
+            # A topic that is not there yet is made, if the brokers let it.
+            await client.refresh_metadata([options.topic], auto_create=True)
+        await group.run()
+
+    return group, read_share
 
 
 async def _carrying(work: Callable[[], Any], sender: Any) -> None:

@@ -1,13 +1,14 @@
 """Reading many partitions at once, for kafka-console-consumer: one long poll per broker over all that it leads.
 
 What it is: positions, leaders that move, offsets that are gone.
-What it is not: a consumer: no group, no commits, no fetch sessions.
+What it is not: a consumer: no group (see group_reading.py), no commits, no fetch sessions.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,6 +22,8 @@ from pykafkacore.tools.common import ToolError
 from pykafkacore.tools.shown_records import Shown, visible_records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pykafkacore.client import Client
 
 FETCH_BYTES = 50 * 1024 * 1024
@@ -29,6 +32,15 @@ MAX_WAIT_MS = 500
 PAUSE_MS = 200
 
 Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one fetch found in a partition, and where to go on once all of it is printed."""
+
+    place: Place
+    records: list[Shown]
+    next_offset: int
 
 
 async def find_partitions(client: Client, topic: str | None, pattern: str | None, partition: int | None) -> list[Place]:
@@ -56,7 +68,7 @@ async def find_partitions(client: Client, topic: str | None, pattern: str | None
 
 
 class Fetching:
-    """Sends lists of records to a channel until it is cancelled."""
+    """Sends what it reads to a channel until it is cancelled."""
 
     def __init__(
         self, client: Client, sender: trio.MemorySendChannel[Any], read_committed: bool, start: str
@@ -67,11 +79,13 @@ class Fetching:
         self._start = start
         self._positions: dict[Place, int] = {}
 
-    async def run(self, places: list[Place]) -> None:
+    async def run(self, places: list[Place], known: Mapping[Place, int] | None = None) -> None:
+        """Begins where a position is `known`, or else where this was told to begin."""
         if not places:
             await trio.sleep(math.inf)
         for place in places:
-            self._positions[place] = await self._first_position(place)
+            position = (known or {}).get(place)
+            self._positions[place] = await self.first_position(place) if position is None else position
         while True:
             leaders: dict[int, list[Place]] = {}
             for place in places:
@@ -86,7 +100,8 @@ class Fetching:
             await trio.sleep(PAUSE_MS / 1000)
             await self._client.refresh_metadata(sorted({topic for topic, _ in places}))
 
-    async def _first_position(self, place: Place) -> int:
+    async def first_position(self, place: Place) -> int:
+        """Where to begin with a partition that nothing is known of."""
         if self._start.isdigit():
             return int(self._start)
         return await self._client.list_offset(*place, EARLIEST if self._start == "earliest" else LATEST)
@@ -108,11 +123,13 @@ class Fetching:
                         continue
                     if found.error_code != Code.NONE:
                         raise ApiError(code_of(found.error_code), f"fetch of {place[0]}-{place[1]}")
+                    before = self._positions[place]
                     records: list[Shown]
-                    records, after = visible_records(place[1], found, self._positions[place], self._read_committed)
+                    records, after = visible_records(place[1], found, before, self._read_committed)
                     self._positions[place] = after
-                    if records:
-                        await self._sender.send(records)
+                    # Markers are nothing to print, but something to go past.
+                    if records or after > before:
+                        await self._sender.send(Read(place, records, after))
                 led = led[1:] + led[:1]  # each comes first in turn
         except Exception as error:  # handed over: a nursery would wrap it
             problems.append(error)

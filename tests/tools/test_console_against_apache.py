@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.support import apache
-from tests.tools.kit import Pair, agree_roughly, ours
+from tests.tools.kit import Done, Pair, agree, agree_roughly, ours
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -163,6 +164,52 @@ def test_sync_waits_for_each_record(both: Pair, records: str) -> None:
     both.check(PRODUCER, f"{B} --topic {{w}}synced --sync", b"a\nb\n")
 
 
-def test_a_group_is_refused_as_not_offered(both: Pair, records: str) -> None:
-    done = ours(CONSUMER, *both.arguments(f"{B} --topic {records} --group g", ""))
-    assert (done.code, done.out) == (1, "") and "--group is not offered yet" in done.err
+# In this order: each reads on where the one before it left off. What is committed is compared after each.
+GROUP_READS = [
+    "--group {w}g --from-beginning --max-messages 2",
+    "--consumer-property group.id={w}g --from-beginning --max-messages 2",
+    "--group {w}g --timeout-ms 6000 --max-messages 1",
+    "--group {w}g --from-beginning --timeout-ms 1500",
+    "--group {w}late --timeout-ms 2500",
+    "--group {w}quiet --from-beginning --max-messages 2 --command-property enable.auto.commit=false",
+    "--group {w}static --from-beginning --max-messages 3 --command-property group.instance.id=one --isolation-level "
+    "read_committed",
+]
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_members_of_groups_print_and_commit_alike(both: Pair, records: str, protocol: str, tmp_path: Path) -> None:
+    config = tmp_path / "group.properties"
+    config.write_text(f"group.protocol={protocol}\n")
+    for line in GROUP_READS:
+        line = line.replace("{w}", f"{{w}}{protocol}")
+        both.check(CONSUMER, f"{B} --topic {records} --command-config {config} {line}")
+        group = "{w}" + line.partition("{w}")[2].split()[0]
+        mine, theirs = both.run("kafka-consumer-groups", f"{B} --describe --group {group}")
+        # A static member stays, under an id of its own.
+        agree(*(Done(done.code, re.sub(r"\S+ /127", "MEMBER /127", done.out), done.err) for done in (mine, theirs)), line)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_group_that_subscribes_to_a_pattern_prints_alike(both: Pair, records: str, protocol: str) -> None:
+    settings = f"--command-property group.protocol={protocol} --group {{w}}{protocol}pattern"
+    both.check(CONSUMER, f"{B} --include rec.* --from-beginning --max-messages 5 {settings}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--topic x --group g --command-property group.id=h",
+        "--topic x --partition 0 --command-property group.id=h",
+    ],
+)
+def test_groups_that_make_no_sense_are_told_alike(both: Pair, line: str) -> None:
+    both.check(CONSUMER, f"{B} {line}")
+
+
+def test_a_protocol_that_is_none_is_a_sentence_here(both: Pair, records: str) -> None:
+    done = ours(CONSUMER, *both.arguments(f"{B} --topic {records} --group g --command-property group.protocol=x", ""))
+    assert done.code == 1
+    assert done.err == (
+        "Invalid value x for configuration group.protocol: String must be one of (case insensitive): CLASSIC, CONSUMER\n"
+    )
