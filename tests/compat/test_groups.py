@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,24 @@ PAIRS = [
     ("java", "kafka_python", "classic"),
     ("java", "confluent", "consumer"),
     ("confluent", "java", "consumer"),
+    # Our own console consumer, beside others and alone.
+    ("console", "confluent", "classic"),
+    ("java", "console", "consumer"),
+    ("console", "console", "consumer"),
 ]
+
+
+def group_command(client: str, bootstrap: str, topic: str, group: str, protocol: str) -> list[str]:
+    if client != "console":
+        return [*command_of(client), "group", bootstrap, topic, group, protocol]
+    show = [f"print.{what}" for what in ("partition=true", "offset=true", "value=false")]
+    # Long enough for a busy machine, short enough for a test that kills members.
+    settings = [f"group.protocol={protocol}", "session.timeout.ms=6000", "heartbeat.interval.ms=1000"]
+    return [
+        str(Path(sys.executable).parent / "kafka-console-consumer"), "--bootstrap-server", bootstrap, "--topic", topic,
+        "--group", group, "--from-beginning", *(word for each in show for word in ("--formatter-property", each)),
+        *(word for each in settings for word in ("--command-property", each)),
+    ]  # fmt: skip
 
 
 class Member:
@@ -37,15 +55,17 @@ class Member:
     def __init__(self, client: str, broker: Broker, topic: str, group: str, protocol: str, folder: Path) -> None:
         self.out = folder / f"{client}-{time.monotonic_ns()}.out"
         self.error = self.out.with_suffix(".err")
-        command = [*command_of(client), "group", broker.bootstrap_servers, topic, group, protocol]
+        command = group_command(client, broker.bootstrap_servers, topic, group, protocol)
         environment = {**os.environ, "PYTHONPATH": str(HERE)}
         with open(self.out, "wb") as out, open(self.error, "wb") as error:
             self.process = subprocess.Popen(command, stdout=out, stderr=error, env=environment)
 
     @property
     def seen(self) -> list[tuple[int, int]]:
-        rows = self.out.read_text().splitlines()
-        return [(int(p), int(o)) for p, _, o in (row.partition("\t") for row in rows if row.count("\t") == 1)]
+        # The last line may be half of one.
+        rows = self.out.read_text().split("\n")[:-1]
+        pairs = (row.split("\t") for row in rows if row.count("\t") == 1)
+        return [(int(partition.rpartition(":")[2]), int(offset.rpartition(":")[2])) for partition, offset in pairs]
 
     def end(self, how: int = signal.SIGTERM) -> None:
         if self.process.poll() is None:
@@ -77,7 +97,7 @@ def test_members_share_leave_die_and_resume(stays, killed, protocol, broker, tmp
 
     topic = group = f"{stays}-{killed}-{protocol}"
     for client in (stays, killed):
-        command_of(client)
+        group_command(client, "", "", "", "")  # skips what is not installed
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(10)
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 5})

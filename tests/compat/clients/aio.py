@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from clients.common import Record, Stop, main
 
 
@@ -49,10 +50,12 @@ def consume(bootstrap: str, topic: str):
     return asyncio.run(_consume(bootstrap, topic))
 
 
-async def _group(bootstrap: str, topic: str, group_id: str, stop: Stop) -> None:
+async def _group(bootstrap: str, topic: str, group_id: str, protocol: str, stop: Stop) -> None:
+    # Its default shares no assignor with Java's: "range" is for groups of both.
+    chosen = {"partition_assignment_strategy": [RangePartitionAssignor]} if protocol == "range" else {}
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, group_id=group_id, auto_offset_reset="earliest", session_timeout_ms=6000,
-        heartbeat_interval_ms=1000,
+        heartbeat_interval_ms=1000, **chosen,
     )  # fmt: skip
     await consumer.start()
     while not stop.is_set:
@@ -63,7 +66,7 @@ async def _group(bootstrap: str, topic: str, group_id: str, stop: Stop) -> None:
 
 
 def group(bootstrap: str, topic: str, group_id: str, protocol: str, stop: Stop):
-    asyncio.run(_group(bootstrap, topic, group_id, stop))
+    asyncio.run(_group(bootstrap, topic, group_id, protocol, stop))
     return ()
 
 
