@@ -56,6 +56,15 @@ TAIL_BYTES_MAX = 64 << 20
 TAIL_PARTITION_BYTES_MAX = 4 << 20
 
 
+def _housekeeping(settings: BrokerSettings) -> dict[str, Any]:
+    """What the data plane's housekeeper goes by, apart from the settings of each topic."""
+    return {
+        "initial_delay_ms": settings["log.initial.task.delay.ms"],
+        "retention_period_ms": settings["log.retention.check.interval.ms"],
+        "producer_expiration_period_ms": settings["producer.id.expiration.check.interval.ms"],
+    }
+
+
 class Broker:
     """One node: broker, controller or both. `serve` runs it until `stop` is called. Also the handlers' `Context`."""
 
@@ -107,6 +116,7 @@ class Broker:
             return settings[key] if settings.is_set(key) and settings[key] > 0 else None
 
         return {
+            "housekeeping": _housekeeping(settings),
             "node_id": node.node_id,
             "listeners": [
                 (each.name, each.host, each.port, each.name not in node.controller_listener_names)
@@ -315,6 +325,7 @@ class Broker:
         """Dynamic broker configs that the data plane acts on; topics' defaults go down with the view."""
         settings = self._projector.settings
         self.plane.core.set_connection_limits(settings["max.connections"], settings["max.connections.per.ip"])
+        self.plane.core.set_housekeeping(_housekeeping(settings))
 
     def _report_recovered(self, delta: ImageDelta) -> None:
         """Partitions that this broker leads as the first after an unclean stop, once their logs stand."""

@@ -45,6 +45,8 @@ class _Topic:
             **settings,
             "compression_level": settings[level_key] if level_key else None,
             "producer_id_expiration_ms": producer_id_expiration_ms,
+            # KAFKA: a size that tests may set below the least one of segment.bytes.
+            "segment_bytes": settings["internal_segment_bytes"] or settings["segment_bytes"],
         }
 
 

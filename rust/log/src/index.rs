@@ -308,6 +308,20 @@ impl TimeIndex {
         Some((int64_at(entry, 0), self.base_offset.wrapping_add(i64::from(int32_at(entry, 8)))))
     }
 
+    /// As `last`; an index that is not mapped yet is only read at its end.
+    pub fn last_unmapped(&self, storage: &dyn Storage) -> Option<(i64, i64)> {
+        let Content::Sealed(cell) = &self.file.content else { return self.last(storage) };
+        if cell.get().is_some() {
+            return self.last(storage);
+        }
+        let file = storage.open(&self.file.path, false).ok()?;
+        let at = (file.len().ok()? / Self::ENTRY_BYTES as u64).checked_sub(1)? * Self::ENTRY_BYTES as u64;
+        let mut entry = [0; Self::ENTRY_BYTES];
+        let read = file.read_at(&mut entry, at).ok()?;
+        (read == entry.len())
+            .then(|| (int64_at(&entry, 0), self.base_offset.wrapping_add(i64::from(int32_at(&entry, 8)))))
+    }
+
     /// Adds an entry if the timestamp has grown.
     pub fn push_if_newer(&mut self, storage: &dyn Storage, timestamp: i64, offset: i64) -> Result<()> {
         if timestamp < 0 || self.last(storage).is_some_and(|(last, at)| timestamp <= last || offset <= at) {

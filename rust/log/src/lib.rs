@@ -3,7 +3,7 @@
 //! ```text
 //!   log            segments in order, appends, reads, leader epochs, producers     recovery  opening, clean or not
 //!   segment        one .log with its two indexes                                    lookup    offsets by time
-//!   index          .index and .timeindex     txn_index .txnindex                    retention what may go (a plan)
+//!   index          .index and .timeindex     txn_index .txnindex                    retention what may go
 //!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
 //!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system
 //!   flush          to the disk, in three steps
@@ -37,6 +37,7 @@ pub use self::flush::Flush;
 pub use self::log::{AppendInfo, Log, LogConfig, ReadError, ReadSlice};
 pub use self::lookup::TimestampOffset;
 pub use self::recovery::{OpenOptions, RecoveryReport};
+pub use self::retention::{Doomed, RetentionRules};
 pub use log_dirs::{DirOffsets, LogDir, partition_dir_name};
 pub use producer_state::{ActiveProducer, ProducerCheck, ProducerError};
 pub use storage::{FileStorage, Storage, StorageFile};

@@ -15,20 +15,40 @@ use record::batch::{set_base_offset, set_leader_epoch};
 
 use crate::leader_epochs::LeaderEpochs;
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
+use crate::retention::RetentionRules;
 use crate::segment::{Segment, file_name};
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result, txn_index};
 
 /// The settings of a topic that its logs act on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     pub segment_bytes: u64,
     pub segment_ms: i64,
+    /// Up to so much of `segment_ms` is taken off, another part for each segment.
+    pub segment_jitter_ms: i64,
     pub index_interval_bytes: usize,
     pub index_bytes_max: usize,
     pub producer_id_expiration_ms: i64,
     /// `cleanup.policy` has `compact`: a hole between segments is no sign of loss.
     pub compacted: bool,
+    pub retention: RetentionRules,
+}
+
+impl Default for LogConfig {
+    /// Apache Kafka's defaults of a topic, but nothing is ever deleted.
+    fn default() -> Self {
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: 604_800_000,
+            segment_jitter_ms: 0,
+            index_interval_bytes: 4096,
+            index_bytes_max: 10 << 20,
+            producer_id_expiration_ms: i64::MAX,
+            compacted: false,
+            retention: RetentionRules::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,10 +310,25 @@ impl Log {
             _ => now_ms - active.created_ms,
         };
         active.size + batch.size_bytes() as u64 > self.config.segment_bytes
-            || waited_ms > self.config.segment_ms
+            || waited_ms > self.config.segment_ms - self.jitter_ms(active.base_offset)
             || batch.last_offset() - active.base_offset > i64::from(i32::MAX)
             || index_full(&active.offset_index.file, 8)
             || index_full(&active.time_index.file, 12)
+    }
+
+    /// What a segment is rolled earlier by: the same whenever it is asked, and another for each segment of each log, so
+    /// that not all of them roll at once.
+    fn jitter_ms(&self, base_offset: i64) -> i64 {
+        let Some(below) =
+            u64::try_from(self.config.segment_jitter_ms.min(self.config.segment_ms)).ok().filter(|ms| *ms > 0)
+        else {
+            return 0;
+        };
+        let name = self.dir.as_os_str().as_encoded_bytes();
+        let mixed = name.iter().fold(base_offset as u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+        });
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) as i64 % below as i64
     }
 
     /// Starts a new segment at the end of the log, unless the active one is empty. Nothing is synced, so that whoever

@@ -275,6 +275,9 @@ impl Storage for MemoryStorage {
         self.power.spend()?;
         let files = &mut self.entries.lock().now;
         let moved: Vec<PathBuf> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        if moved.is_empty() {
+            return Err(Self::not_found(from));
+        }
         for path in moved {
             if let (Some(file), Ok(rest)) = (files.remove(&path), path.strip_prefix(from)) {
                 let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };

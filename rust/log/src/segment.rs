@@ -110,6 +110,17 @@ impl Segment {
         self.newest.or_else(|| self.time_index.last(storage)).filter(|_| self.size > 0)
     }
 
+    /// As far as it is in memory.
+    pub fn newest_known(&self) -> Option<(i64, i64)> {
+        self.newest.filter(|_| self.size > 0)
+    }
+
+    /// As `newest`, without mapping the index of a segment that nobody may ever read again. None if no record has a time.
+    pub fn newest_unmapped(&self, storage: &dyn Storage) -> Option<(i64, i64)> {
+        let newest = self.newest.or_else(|| self.time_index.last_unmapped(storage)).filter(|_| self.size > 0);
+        newest.filter(|(timestamp, _)| *timestamp >= 0)
+    }
+
     pub fn append(&mut self, storage: &dyn Storage, batch: &BatchView<'_>, index_interval_bytes: usize) -> Result<u64> {
         let position = self.size;
         self.handle.pin();

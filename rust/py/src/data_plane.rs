@@ -9,6 +9,7 @@ use pyo3::pybacked::PyBackedBytes;
 use server::config::{ListenerConfig, ServerConfig};
 use server::data_plane::Query;
 use server::decided;
+use server::housekeeper::Housekeeping;
 use server::jobs::{EpochEndWanted, OffsetWanted};
 use wire::header::Api;
 
@@ -40,7 +41,26 @@ struct ConfigIn {
     tail_partition_bytes_max: usize,
     file_delete_delay_ms: u64,
     reserve_bytes: u64,
+    housekeeping: HousekeepingIn,
     seed: u64,
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct HousekeepingIn {
+    initial_delay_ms: u64,
+    retention_period_ms: u64,
+    producer_expiration_period_ms: u64,
+}
+
+impl From<HousekeepingIn> for Housekeeping {
+    fn from(given: HousekeepingIn) -> Housekeeping {
+        Housekeeping {
+            initial_delay: Duration::from_millis(given.initial_delay_ms),
+            retention_period: Duration::from_millis(given.retention_period_ms),
+            producer_expiration_period: Duration::from_millis(given.producer_expiration_period_ms),
+        }
+    }
 }
 
 #[pyclass(frozen, module = "pykafkacore._core")]
@@ -58,6 +78,7 @@ impl DataPlane {
     #[new]
     fn new(py: Python<'_>, config: ConfigIn) -> PyResult<Self> {
         let delay = Duration::from_millis(config.file_delete_delay_ms);
+        let housekeeping = config.housekeeping.into();
         let listener = |(name, host, port, serves_records)| ListenerConfig { name, host, port, serves_records };
         let api = |(api_key, version_min, version_max, flexible_from)| Api {
             api_key,
@@ -90,7 +111,7 @@ impl DataPlane {
             let dirs = config.log_dirs.iter().map(|path| log::LogDir::open(path));
             let dirs = dirs.collect::<log::Result<Vec<_>>>().map_err(told)?;
             let stops = dirs.iter().map(|dir| (dir.was_clean(), dir.broker_epoch())).collect();
-            let inner = server::DataPlane::new(config, dirs, delay).map_err(told)?;
+            let inner = server::DataPlane::new(config, dirs, delay, housekeeping).map_err(told)?;
             Ok(DataPlane { inner, stops })
         })
     }
@@ -142,6 +163,11 @@ impl DataPlane {
     /// `max.connections` and `max.connections.per.ip` from now on.
     fn set_connection_limits(&self, count_max: usize, per_ip_max: usize) {
         self.inner.shared().connections.set_limits(count_max, per_ip_max);
+    }
+
+    /// Retention, cleaning and their like from now on.
+    fn set_housekeeping(&self, settings: HousekeepingIn) {
+        self.inner.set_housekeeping(settings.into());
     }
 
     #[getter]

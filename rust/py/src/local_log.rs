@@ -37,14 +37,7 @@ impl LocalLog {
         segment_bytes: u64,
         segment_ms: i64,
     ) -> PyResult<LocalLog> {
-        let config = LogConfig {
-            segment_bytes,
-            segment_ms,
-            index_interval_bytes: 4096,
-            index_bytes_max: 10 << 20,
-            producer_id_expiration_ms: i64::MAX,
-            compacted: false,
-        };
+        let config = LogConfig { segment_bytes, segment_ms, ..LogConfig::default() };
         let options = OpenOptions {
             storage: Arc::new(FileStorage),
             dir,

@@ -17,6 +17,7 @@ struct SettingsIn {
     compression_level: Option<i32>,
     flush_messages: u64,
     flush_ms: i64,
+    file_delete_delay_ms: i64,
     index_interval_bytes: usize,
     max_message_bytes: usize,
     message_timestamp_after_max_ms: i64,
@@ -24,8 +25,11 @@ struct SettingsIn {
     message_timestamp_type: String,
     min_insync_replicas: usize,
     producer_id_expiration_ms: i64,
+    retention_bytes: i64,
+    retention_ms: i64,
     segment_bytes: u64,
     segment_index_bytes: usize,
+    segment_jitter_ms: i64,
     segment_ms: i64,
 }
 
@@ -74,7 +78,8 @@ fn settings(given: SettingsIn) -> PyResult<TopicSettings> {
         "LogAppendTime" => TimestampType::LogAppendTime,
         _ => TimestampType::CreateTime,
     };
-    let compacted = given.cleanup_policy.iter().any(|policy| policy == "compact");
+    let has_policy = |name: &str| given.cleanup_policy.iter().any(|policy| policy == name);
+    let compacted = has_policy("compact");
     Ok(TopicSettings {
         append: AppendRules {
             compacted,
@@ -93,10 +98,17 @@ fn settings(given: SettingsIn) -> PyResult<TopicSettings> {
         log: log::LogConfig {
             segment_bytes: given.segment_bytes,
             segment_ms: given.segment_ms,
+            segment_jitter_ms: given.segment_jitter_ms,
             index_interval_bytes: given.index_interval_bytes,
             index_bytes_max: given.segment_index_bytes,
             producer_id_expiration_ms: given.producer_id_expiration_ms,
             compacted,
+            retention: log::RetentionRules {
+                deletes: has_policy("delete"),
+                retention_ms: given.retention_ms,
+                retention_bytes: given.retention_bytes,
+                file_delete_delay_ms: given.file_delete_delay_ms,
+            },
         },
     })
 }

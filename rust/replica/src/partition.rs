@@ -12,6 +12,8 @@
 //! INVARIANT: batches are validated before the lock is taken; under it there is one write and a few words of memory.
 //! INVARIANT: a replica whose log failed to write answers KAFKA_STORAGE_ERROR until the process ends.
 
+mod housekeeping;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +31,8 @@ use crate::purgatory::{URGENT, Watch, Watcher};
 use crate::tail::{Tail, TailBudget};
 use crate::verification::Verifications;
 use crate::view::{PartitionKey, Topic};
+
+pub use housekeeping::Retained;
 
 /// Who leads a partition, as the control plane decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

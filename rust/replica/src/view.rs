@@ -110,6 +110,11 @@ impl Published {
         self.view.load()
     }
 
+    /// As `load`, for work that takes longer than a request.
+    pub fn load_full(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
     pub fn metadata_offset(&self) -> i64 {
         self.metadata_offset.load(Ordering::Acquire)
     }

@@ -16,6 +16,7 @@ use replica::view::Published;
 
 use crate::config::ServerConfig;
 use crate::decided::{self, Completer};
+use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
 use crate::publisher::{Dir, Publisher, ViewDelta};
 use crate::queries;
@@ -36,6 +37,7 @@ pub struct DataPlane {
     publisher: Arc<Mutex<Publisher>>,
     publisher_thread: Mutex<JobThread>,
     worker_thread: Mutex<JobThread>,
+    housekeeper: Mutex<Housekeeper>,
     prepared: Mutex<Vec<Prepared>>,
     reactors: Mutex<Vec<JoinHandle<()>>>,
     stopped: Mutex<bool>,
@@ -46,7 +48,12 @@ const IDLE_PERIOD: Duration = Duration::from_secs(3600);
 
 impl DataPlane {
     /// Locks the log directories and makes the threads' insides; nothing is served yet.
-    pub fn new(config: ServerConfig, dirs: Vec<LogDir>, file_delete_delay: Duration) -> io::Result<DataPlane> {
+    pub fn new(
+        config: ServerConfig,
+        dirs: Vec<LogDir>,
+        file_delete_delay: Duration,
+        housekeeping: Housekeeping,
+    ) -> io::Result<DataPlane> {
         let published = Arc::new(Published::default());
         let upcalls = Arc::new(UpcallQueue::new(config.queued_requests_max)?);
         let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
@@ -61,11 +68,13 @@ impl DataPlane {
         let publisher_thread =
             JobThread::start("publisher", upcalls.clone(), TIDY_PERIOD, move || tidied.lock().tidy())?;
         let worker_thread = JobThread::start("worker", upcalls.clone(), IDLE_PERIOD, || {})?;
+        let housekeeper = Housekeeper::start(housekeeping, published.clone(), upcalls.clone())?;
         Ok(DataPlane {
             shared: Arc::new(Shared::new(config, published, upcalls, inboxes)),
             publisher,
             publisher_thread: Mutex::new(publisher_thread),
             worker_thread: Mutex::new(worker_thread),
+            housekeeper: Mutex::new(housekeeper),
             prepared: Mutex::new(prepared),
             reactors: Mutex::default(),
             stopped: Mutex::new(false),
@@ -102,6 +111,10 @@ impl DataPlane {
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub fn set_housekeeping(&self, settings: Housekeeping) {
+        self.housekeeper.lock().set(settings);
     }
 
     pub fn drain(&self, batch_max: usize) -> Vec<Upcall> {
@@ -184,6 +197,7 @@ impl DataPlane {
         for thread in self.reactors.lock().drain(..) {
             let _ = thread.join();
         }
+        self.housekeeper.lock().stop();
         self.publisher_thread.lock().stop();
         self.worker_thread.lock().stop();
         self.publisher.lock().close(broker_epoch);

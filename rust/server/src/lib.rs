@@ -13,6 +13,7 @@ pub mod connection;
 pub mod data_plane;
 pub mod decided;
 pub mod disk;
+pub mod housekeeper;
 pub mod jobs;
 pub mod publisher;
 pub mod queries;

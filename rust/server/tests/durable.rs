@@ -87,6 +87,7 @@ fn settings(flush_messages: u64) -> TopicSettings {
             index_bytes_max: 1 << 20,
             producer_id_expiration_ms: i64::MAX,
             compacted: false,
+            ..LogConfig::default()
         },
     }
 }

@@ -18,7 +18,7 @@ pub fn config(segment_bytes: u64) -> LogConfig {
         index_interval_bytes: 100,
         index_bytes_max: 1 << 20,
         producer_id_expiration_ms: 1 << 40,
-        compacted: false,
+        ..LogConfig::default()
     }
 }
 

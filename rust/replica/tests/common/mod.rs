@@ -28,6 +28,7 @@ pub fn settings(compacted: bool, min_insync_replicas: usize) -> TopicSettings {
             index_bytes_max: 1 << 20,
             producer_id_expiration_ms: i64::MAX,
             compacted,
+            ..LogConfig::default()
         },
     }
 }

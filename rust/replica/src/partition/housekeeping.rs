@@ -1,0 +1,39 @@
+//! What the housekeeper does to a replica's log: each is short, under the partition's lock, and reads or writes no batch.
+
+use std::sync::Arc;
+
+use log::{Doomed, Log};
+
+use super::Partition;
+
+/// What a pass of retention did to one log.
+#[derive(Debug, Default)]
+pub struct Retained {
+    pub segment_count: usize,
+    pub log_start_offset: i64,
+    pub doomed: Doomed,
+}
+
+impl Partition {
+    /// Lets go what retention allows. None if there is nothing, or no log.
+    pub fn retain(self: &Arc<Self>, now_ms: i64) -> log::Result<Option<Retained>> {
+        let plan = self.with_log(|log, context| log.plan_retention(context.high_watermark, now_ms));
+        if plan.is_none_or(|plan| plan.count == 0) {
+            return Ok(None);
+        }
+        // Made anew, since the lock was let go: readers are told only where something changes.
+        let carried_out = self.change_log(|log, context| {
+            let plan = log.plan_retention(context.high_watermark, now_ms);
+            let doomed = log.carry_out(plan, now_ms)?;
+            Ok(Retained { segment_count: plan.count, log_start_offset: log.log_start_offset(), doomed })
+        });
+        if plan.is_some_and(|plan| plan.rolls) {
+            self.flush_soon();
+        }
+        carried_out.transpose()
+    }
+
+    pub fn expire_producers(&self, now_ms: i64) {
+        self.with_log(|log: &mut Log, _| log.expire_producers(now_ms));
+    }
+}

@@ -1,0 +1,152 @@
+"""Retention, as clients and the directory see it: settings of topics, live changes, restarts.
+
+Each test waits for what the housekeeper does by asking for it again and again; its rounds are a few ms apart here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pykafkacore import _core
+from pykafkacore.protocol.apis import api
+from pykafkacore.protocol.errors import Code
+from pykafkacore.protocol.headers import decode_response
+from pykafkacore.testing import Broker
+from tests.cluster.broker.test_broker import BROKER, DELETE, TOPIC, alter, create, latest, produce
+from tests.support.wire import Wire, fetch_frame
+
+ROUNDS = {"log.initial.task.delay.ms": "5", "log.retention.check.interval.ms": "5"}
+SMALL = {"internal.segment.bytes": "2000", "retention.ms": "-1", "file.delete.delay.ms": "0"}
+LONG_AGO, DAY_MS = 1_000_000, 86_400_000
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    with Broker(ROUNDS) as broker:
+        yield broker
+
+
+@pytest.fixture
+def wire(broker: Broker) -> Iterator[Wire]:
+    wire = Wire(broker.port)
+    yield wire
+    wire.close()
+
+
+def earliest(wire: Wire, topic: str) -> int:
+    message = api("ListOffsets").request
+    place = message.ListOffsetsPartition(partition_index=0, timestamp=-2)
+    request = message(replica_id=-1, topics=[message.ListOffsetsTopic(name=topic, partitions=[place])])
+    return wire.ask("ListOffsets", 9, request).topics[0].partitions[0].offset
+
+
+def write(wire: Wire, topic: str, count: int, timestamp: int | None = None, size: int = 900) -> None:
+    """Batches of one record; two fill a segment of 2000 bytes."""
+    for number in range(count):
+        when = int(time.time() * 1000) if timestamp is None else timestamp + number
+        assert produce(wire, topic, _core.build_batch([(when, b"k%d" % (number % 5), bytes(size), [])])) == Code.NONE
+
+
+def comes(what: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 20
+    while not what():
+        if time.monotonic() > end:
+            return False
+    return True
+
+
+def files(broker: Broker, topic: str) -> list[str]:
+    return sorted(path.name for path in (Path(broker.data) / f"{topic}-0").iterdir())
+
+
+def fetch_error(wire: Wire, topic: str, offset: int) -> int:
+    wire.send(fetch_frame(topic, 0, offset, 1 << 20))
+    return decode_response(api("Fetch"), 12, wire.receive())[1].responses[0].partitions[0].error_code
+
+
+def test_what_is_older_than_retention_ms_goes_with_all_its_files(broker: Broker, wire: Wire) -> None:
+    create(wire, "aged", configs={**SMALL, "retention.ms": str(DAY_MS)})
+    write(wire, "aged", 8, LONG_AGO)
+    write(wire, "aged", 1)
+    assert comes(lambda: earliest(wire, "aged") == 8)
+    assert latest(wire, "aged") == 9
+    assert fetch_error(wire, "aged", 7) == Code.OFFSET_OUT_OF_RANGE
+    assert fetch_error(wire, "aged", 8) == Code.NONE
+    expected = [f"{8:020}.{suffix}" for suffix in ("log", "snapshot")]
+    assert comes(lambda: [name for name in files(broker, "aged") if name[0] == "0"] == expected), files(broker, "aged")
+
+
+def test_the_active_segment_goes_too_when_all_of_it_is_expired(wire: Wire) -> None:
+    create(wire, "forgotten", configs={**SMALL, "retention.ms": str(DAY_MS)})
+    write(wire, "forgotten", 3, LONG_AGO)
+    assert comes(lambda: earliest(wire, "forgotten") == 3)
+    assert latest(wire, "forgotten") == 3
+    write(wire, "forgotten", 1)
+    assert (earliest(wire, "forgotten"), latest(wire, "forgotten")) == (3, 4)
+
+
+def test_the_oldest_go_while_the_log_is_larger_than_retention_bytes(wire: Wire) -> None:
+    create(wire, "sized", configs={**SMALL, "retention.bytes": "4000"})
+    write(wire, "sized", 21)
+    assert comes(lambda: earliest(wire, "sized") == 16), earliest(wire, "sized")
+
+
+def test_a_changed_setting_of_the_topic_or_the_broker_takes_effect(broker: Broker, wire: Wire) -> None:
+    create(wire, "changing", configs=SMALL)
+    create(wire, "inheriting", configs={name: value for name, value in SMALL.items() if name != "retention.ms"})
+    write(wire, "changing", 5, LONG_AGO)
+    write(wire, "inheriting", 5, int(time.time() * 1000) - DAY_MS)
+    write(wire, "changing", 1)
+    write(wire, "inheriting", 1)
+    assert (earliest(wire, "changing"), earliest(wire, "inheriting")) == (0, 0)
+    assert alter(wire, TOPIC, "changing", "retention.ms", "1000000") == Code.NONE
+    assert comes(lambda: earliest(wire, "changing") == 5), "the newest record has begun a segment by its time"
+    assert alter(wire, BROKER, "", "log.retention.ms", "1000000") == Code.NONE
+    assert comes(lambda: earliest(wire, "inheriting") == 4)
+    assert alter(wire, BROKER, "", "log.retention.ms", None, DELETE) == Code.NONE
+
+
+def test_without_the_policy_only_what_lies_before_the_start_goes(wire: Wire) -> None:
+    create(wire, "kept", configs={**SMALL, "cleanup.policy": "compact", "retention.ms": "1", "retention.bytes": "1"})
+    create(wire, "witness", configs={**SMALL, "retention.ms": "1"})
+    write(wire, "kept", 5, LONG_AGO)
+    write(wire, "witness", 5, LONG_AGO)
+    assert comes(lambda: earliest(wire, "witness") == 5), "a round has passed"
+    assert earliest(wire, "kept") == 0
+
+
+def test_deleted_files_stay_for_the_delay_and_a_start_removes_them(tmp_path: Path) -> None:
+    delayed = {**SMALL, "retention.ms": str(DAY_MS), "file.delete.delay.ms": "3600000"}
+    with Broker(ROUNDS, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        create(wire, "delayed", configs=delayed)
+        write(wire, "delayed", 4, LONG_AGO)
+        write(wire, "delayed", 1)
+        assert comes(lambda: earliest(wire, "delayed") == 4)
+        gone = {f"{base:020}.{suffix}.deleted" for base in (0, 2) for suffix in ("log", "index", "timeindex")}
+        assert gone <= set(files(broker, "delayed"))
+        wire.close()
+    with Broker(ROUNDS, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        assert (earliest(wire, "delayed"), latest(wire, "delayed")) == (4, 5)
+        assert not [name for name in files(broker, "delayed") if name.endswith(".deleted")]
+        wire.close()
+
+
+def test_a_reader_in_the_middle_of_a_deleted_segment_gets_all_of_it(broker: Broker, wire: Wire) -> None:
+    create(wire, "read", configs={**SMALL, "internal.segment.bytes": str(64 << 20), "max.message.bytes": str(8 << 20)})
+    for _ in range(8):
+        write(wire, "read", 1, LONG_AGO, size=4 << 20)
+    slow = Wire(broker.port)
+    slow.send(fetch_frame("read", 0, 0, 40 << 20))
+    slow.socket.settimeout(20)
+    head = slow._file.read(4096)  # the answer has begun; the rest waits in the broker
+    assert alter(wire, TOPIC, "read", "retention.ms", "1000") == Code.NONE
+    assert comes(lambda: earliest(wire, "read") == 8)
+    size = int.from_bytes(head[:4])
+    assert len(slow._file.read(size - 4092)) == size - 4092 > 30 << 20
+    slow.close()
