@@ -27,7 +27,7 @@ from cluster.broker.producer_ids import ProducerIds
 from cluster.broker.quorum import describe_quorum
 from cluster.broker.raft_driver import RaftDriver
 from cluster.broker.storage import MetaProperties, load_directories, random_uuid
-from cluster.broker.upcall_pump import UpcallPump
+from cluster.broker.upcall_pump import IMAGE_SCOPE, UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
 from cluster.handlers.answers import Answer
@@ -285,7 +285,7 @@ class Broker:
 
     def _on_image(self, delta: ImageDelta) -> None:
         if not self.node.is_broker:
-            self._image = delta.after
+            self._take_image(delta.after)
             return
         settings = self._projector.settings
         view = self._projector.project(delta)
@@ -299,7 +299,7 @@ class Broker:
                 raise RuntimeError(f"the view cannot be published: {error}")
             for topic_id, partition, why in value[1]:
                 log.error("partition %d of topic %s is offline: %s", partition, topic_id.hex(), why)
-            self._image = after
+            self._take_image(after)
             self._published_offset = after.offset
             self._report_recovered(delta)
             self._tell_coordinators(delta)
@@ -317,6 +317,10 @@ class Broker:
         else:
             self.plane.publish(view, published)
 
+    def _take_image(self, image: MetadataImage) -> None:
+        self._image = image
+        self.plane.core.forget(IMAGE_SCOPE)
+
     def _tell_coordinators(self, delta: ImageDelta) -> None:
         self.groups.on_image(delta)
         self.transactions.on_image(delta)
@@ -324,6 +328,7 @@ class Broker:
     def _take_dynamic_settings(self) -> None:
         """Dynamic broker configs that the data plane acts on; topics' defaults go down with the view."""
         settings = self._projector.settings
+        self.plane.core.forget(IMAGE_SCOPE)
         self.plane.core.set_connection_limits(settings["max.connections"], settings["max.connections.per.ip"])
         self.plane.core.set_housekeeping(_housekeeping(settings))
 

@@ -1,7 +1,8 @@
 """From upcalls to handlers and back: decodes, dispatches, encodes, answers. One connection has one request under way,
 so answers need no order of their own here.
 
-A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. A
+An answer that was made of nothing but the metadata is kept by the data plane: it gives the same to the same question until
+the metadata changes. A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. A
 handler that fails in a way nobody foresaw is told to the log with its traceback and to the client as UNKNOWN_SERVER_ERROR,
 and disturbs no other.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.handlers import core
 from cluster.handlers.answers import Answer
 from cluster.handlers.context import Call, Context
-from cluster.handlers.dispatch import HANDLERS, error_response
+from cluster.handlers.dispatch import HANDLERS, error_response, is_kept
 from pykafkacore.protocol.apis import API_VERSIONS_KEY, BROKER, BY_KEY, CONTROLLER
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.types import MalformedMessage
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from cluster.plane.native import NativePlane
 
 log = logging.getLogger("pykafkacore.requests")
+
+IMAGE_SCOPE = 0
+"""Of kept answers: all that stand on the metadata image and the settings of this broker."""
 
 
 class UpcallPump:
@@ -77,7 +81,10 @@ class UpcallPump:
         elif isinstance(result, Awaitable):
             self._nursery.start_soon(self._finish, upcall, call, result)
         else:
-            self._respond(upcall, call, result)
+            body = self._respond(upcall, call, result)
+            if body is not None and is_kept(call):
+                question = (upcall.api_key, upcall.api_version, upcall.listener, upcall.body)
+                self._plane.core.keep(IMAGE_SCOPE, question, body)
 
     def _told(self, upcall: Any, call: Call, outcome: Any) -> None:
         if isinstance(outcome, Exception):
@@ -93,14 +100,15 @@ class UpcallPump:
             return
         self._respond(upcall, call, response)
 
-    def _respond(self, upcall: Any, call: Call, response: Any) -> None:
+    def _respond(self, upcall: Any, call: Call, response: Any) -> bytes | None:
         try:
             body = call.api.response.encode(response, call.api_version)
         except Exception:
             log.exception("cannot encode the response to %s v%d", call.api.name, call.api_version)
             self._plane.respond(upcall.ticket, b"", True)
-            return
+            return None
         self._plane.respond(upcall.ticket, body)
+        return body
 
     def _fail(self, upcall: Any, call: Call, error: Exception) -> None:
         if not isinstance(error, ApiError):

@@ -108,6 +108,15 @@ CONTROLLER_HANDLERS: dict[str, Handler] = {
 HANDLERS: dict[str, dict[str, Any]] = {BROKER: BROKER_HANDLERS, CONTROLLER: CONTROLLER_HANDLERS}
 
 
+# Where they answer at once, these look at the metadata, the settings and the request, and do nothing.
+_KEPT = frozenset({"ApiVersions", "DescribeCluster", "DescribeConfigs", "DescribeTopicPartitions", "Metadata"})
+
+
+def is_kept(call: Call) -> bool:
+    """Whether an answer that was given at once stays true until the metadata changes."""
+    return call.api.name in _KEPT
+
+
 @cache
 def offered(kind: str) -> tuple[Api, ...]:
     """The rows of the API table that a listener of this kind answers."""

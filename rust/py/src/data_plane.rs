@@ -11,6 +11,7 @@ use server::data_plane::Query;
 use server::decided;
 use server::housekeeper::Housekeeping;
 use server::jobs::{EpochEndWanted, OffsetWanted};
+use server::kept::Question;
 use wire::header::Api;
 
 use crate::errors::told;
@@ -141,6 +142,20 @@ impl DataPlane {
     fn respond(&self, answers: Vec<(u64, PyBackedBytes, bool)>) {
         let owned = |(ticket, body, close): (u64, PyBackedBytes, bool)| (ticket, Bytes::copy_from_slice(&body), close);
         self.inner.respond(answers.into_iter().map(owned));
+    }
+
+    /// The same question (api key, version, listener, body) gets this answer, until `forget` of its scope.
+    fn keep(&self, scope: u64, question: (i16, i16, usize, PyBackedBytes), answer: PyBackedBytes) {
+        let (api_key, api_version, listener, body) = question;
+        let shared = self.inner.shared();
+        let question = Question::new(api_key, api_version, listener, &body);
+        shared.kept.keep(scope, &question, Bytes::copy_from_slice(&answer), shared.clock_ms());
+    }
+
+    /// Takes back the answers of a scope; how many milliseconds ago one of them was last asked for, if there were any.
+    fn forget(&self, scope: u64) -> Option<u64> {
+        let shared = self.inner.shared();
+        shared.kept.forget(scope).map(|asked_ms| shared.clock_ms().saturating_sub(asked_ms))
     }
 
     /// Answers a `Verify` with an error code for each of its partitions, in order.

@@ -15,6 +15,7 @@ pub mod decided;
 pub mod disk;
 pub mod housekeeper;
 pub mod jobs;
+pub mod kept;
 pub mod publisher;
 pub mod queries;
 pub mod reactor;

@@ -35,6 +35,7 @@ use wire::produce::ProduceRequest;
 
 use crate::config::ServerConfig;
 use crate::connection::{Chunk, Closed, Connection, Pending, Verifying};
+use crate::kept::Kept;
 use crate::upcall::{Level, Request, Ticket, UpcallQueue, Verify};
 
 const WAKER: Token = Token(usize::MAX);
@@ -108,6 +109,7 @@ pub struct Shared {
     pub published: Arc<Published>,
     pub sessions: FetchSessions,
     pub upcalls: Arc<UpcallQueue>,
+    pub kept: Kept,
     pub inboxes: Vec<Arc<Inbox>>,
     pub connections: Connections,
     pub queued_bytes: AtomicUsize,
@@ -180,6 +182,7 @@ impl Shared {
             config,
             published,
             upcalls,
+            kept: Kept::default(),
             inboxes,
             connections,
             queued_bytes: AtomicUsize::new(0),
@@ -188,7 +191,8 @@ impl Shared {
         }
     }
 
-    fn clock_ms(&self) -> u64 {
+    /// Milliseconds since the start.
+    pub fn clock_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 
@@ -511,7 +515,16 @@ impl Reactor {
             PRODUCE if serves_records => self.handle_produce(key, header, frame),
             FETCH if serves_records => self.handle_fetch(key, header, frame),
             _ => {
-                self.hand_up(key, header, frame.freeze());
+                let connection = &mut self.connections[key];
+                let (listener, now_ms) = (connection.listener, self.shared.clock_ms());
+                let RequestHeader { api_key, api_version, correlation_id, flexible, .. } = header;
+                match self.shared.kept.find(api_key, api_version, listener, &frame[header.body..], now_ms) {
+                    Some(body) => {
+                        let bytes = frame_response(api_key, flexible, correlation_id, &body)?;
+                        connection.queue(Chunk::Memory(bytes.into()));
+                    }
+                    None => self.hand_up(key, header, frame.freeze()),
+                }
                 Ok(())
             }
         }
