@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pykafkacore.client.client import Client
-    from pykafkacore.client.connection import Connection
 
 GROUP, TRANSACTION = 0, 1
 CONSUMER_PROTOCOL = "consumer"
@@ -106,6 +105,7 @@ async def ask_coordinator(
     *,
     kind: int = GROUP,
     at_most: int | None = None,
+    timeout_ms: int | None = None,
 ) -> tuple[Any, Coordinator]:
     """One request to the coordinator of a key. `body` may be a function of the version; `check` raises for errors in the
     answer, and those that pass are tried again with whoever coordinates it then."""
@@ -114,15 +114,12 @@ async def ask_coordinator(
     async def attempt() -> tuple[Any, Coordinator]:
         coordinator = await find_coordinator(client, key, kind)
         connection = await client.connection_to(coordinator.host, coordinator.port)
-        answer = await _ask(connection, name, body, at_most)
+        version = connection.version_for(row, at_most)
+        answer = await connection.request(row, body(version) if callable(body) else body, version)
         check(answer)
         return answer, coordinator
 
-    async def _ask(connection: Connection, name: str, body: Any, at_most: int | None) -> Any:
-        version = connection.version_for(row, at_most)
-        return await connection.request(row, body(version) if callable(body) else body, version)
-
-    return await client.retrying(attempt)
+    return await client.retrying(attempt, timeout_ms)
 
 
 def raise_for(result: Any, code: int | None = None) -> None:

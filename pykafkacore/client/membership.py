@@ -29,6 +29,10 @@ Place = tuple[str, int]
 
 # The coordinator has forgotten the member, or gone past it: what it owned is lost, and it joins anew.
 LOST = frozenset([Code.UNKNOWN_MEMBER_ID, Code.FENCED_MEMBER_EPOCH, Code.ILLEGAL_GENERATION])
+# What a membership outlives: the coordinator may be away for longer than one request is worth.
+AWAY = Code.REQUEST_TIMED_OUT
+# A join is answered when all have joined, which may take as long as a rebalance may.
+JOIN_GRACE_MS = 5_000
 JOINING_EPOCH, LEAVING_EPOCH, LEAVING_STATIC_EPOCH = 0, -1, -2
 TOPICS_CHECK_MS = 30_000
 MISSING_TOPICS_CHECK_MS = 1_000
@@ -79,6 +83,9 @@ class ConsumerMembership:
             try:
                 answer = await self._heartbeat(tells_all)
             except ApiError as error:
+                if error.code is AWAY:
+                    tells_all = True
+                    continue
                 if error.code not in LOST:
                     raise
                 self._owned, self.member_epoch, tells_all = frozenset(), JOINING_EPOCH, True
@@ -219,7 +226,7 @@ class ClassicMembership:
         """What an error makes of this member; raises what is no reason to join again."""
         if error.code in LOST:
             self.member_id, self.member_epoch = "", -1
-        elif error.code is not Code.REBALANCE_IN_PROGRESS:
+        elif error.code not in (Code.REBALANCE_IN_PROGRESS, AWAY):
             raise error
 
     async def _join(self) -> frozenset[Place]:
@@ -266,7 +273,10 @@ class ClassicMembership:
                 group_instance_id=wants.instance_id, protocol_type=CONSUMER_PROTOCOL, protocols=protocols,
             )  # fmt: skip
             try:
-                answer, _ = await ask_coordinator(self._client, wants.group_id, "JoinGroup", body, check)
+                answer, _ = await ask_coordinator(
+                    self._client, wants.group_id, "JoinGroup", body, check,
+                    timeout_ms=wants.rebalance_timeout_ms + JOIN_GRACE_MS,
+                )  # fmt: skip
             except ApiError as error:
                 if error.code is Code.MEMBER_ID_REQUIRED:
                     continue

@@ -152,7 +152,12 @@ class GroupReading:
             return
         while True:
             await trio.sleep(self._commit_interval_ms / 1000)
-            await self._commit(self._owned)
+            try:
+                await self._commit(self._owned)
+            except ApiError as error:
+                if error.code is not Code.REQUEST_TIMED_OUT:
+                    raise
+                # It is tried again when the next is due.
 
     async def _commit(self, places: frozenset[Place]) -> None:
         if self._commit_interval_ms is None:

@@ -22,7 +22,7 @@ from pykafkacore.client.membership import (
 )
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
-from tests.client.fake_broker import FakeBroker, FakeNetwork, metadata_answer, run
+from tests.client.fake_broker import HANG_UP, FakeBroker, FakeNetwork, metadata_answer, run
 
 WHERE = ("one", 1)
 TOPIC_ID = bytes(range(16))
@@ -116,6 +116,21 @@ def test_a_member_that_is_lost_gives_all_up_and_joins_anew(code: Code) -> None:
         assert (again.member_id, again.member_epoch, partitions_said(again)) == ("me", 0, [])
 
     check()
+
+
+@run
+async def test_a_member_outlives_a_coordinator_that_is_away_and_says_all_again() -> None:
+    def answer(body: Any, version: int) -> Any:
+        is_away = 2 < trio.current_time() - began < 40  # longer than one request is worth
+        return HANG_UP if is_away else beat(1, 0, assigns=body.member_epoch == 0)
+
+    broker = coordinator(ConsumerGroupHeartbeat=answer)
+    async with connected(broker) as client:
+        began = trio.current_time()
+        membership = ConsumerMembership(client, Subscription("g", ("t",)), "me")
+        assert await changes_of(membership, lambda: trio.current_time() - began > 42) == [[0]]
+        said = [partitions_said(each) for each in broker.asked("ConsumerGroupHeartbeat")]
+        assert said[:3] == [[], [0], None] and said[-1] is None and [0] in said[3:]
 
 
 @run
