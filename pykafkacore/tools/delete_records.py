@@ -102,7 +102,7 @@ async def _delete(client: Client, wanted: dict[Place, int]) -> None:
     print("Executing records delete operation")
     found = await delete_records(client, wanted)
     print("Records delete operation completed:")
-    for place in partition_order(wanted):
-        result = found[place]
+    # KAFKA: in no order; here in that of the file.
+    for place, result in found.items():
         told = f"error: {exception_text(result)}" if isinstance(result, ApiError) else f"low_watermark: {result}"
         print(f"partition: {place[0]}-{place[1]}\t{told}")

@@ -97,14 +97,14 @@ def exception_text(error: ApiError) -> str:
     return f"{exception_name(error.code)}: {words_of(error)}"
 
 
-def partition_order(places: Iterable[Place]) -> list[Place]:
+def partition_order(places: Iterable[Place], is_sized: bool = False) -> list[Place]:
     """Partitions in the order of a hash map that has them for keys."""
 
     def hash_of(place: Place) -> int:
         topic, partition = place
         return (31 * (31 + partition) + java_hash(topic)) & 0xFFFFFFFF
 
-    return java_hash_order(places, hash_of=hash_of)
+    return java_hash_order(places, is_sized, hash_of)
 
 
 def number_order(numbers: Iterable[int]) -> list[int]:

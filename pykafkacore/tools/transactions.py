@@ -297,7 +297,7 @@ async def _open_for_long(
         now_ms = _now_ms()
         found += [
             (place, producer)
-            for place in partition_order(producers)
+            for place in partition_order(producers, is_sized=True)
             for producer in producers[place]
             if producer.transaction_start_offset >= 0
             and now_ms - producer.last_timestamp_ms > options.max_transaction_timeout * MINUTE_MS

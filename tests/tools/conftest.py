@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import apache
 from tests.support.apache import ApacheKafka
-from tests.tools.kit import ApacheTools, Pair
+from tests.tools.kit import KINDS, ApacheTools, Pair, running
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +33,12 @@ def broker(theirs: ApacheTools, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="session")
 def both(theirs: ApacheTools, broker: ApacheKafka) -> Pair:
     return Pair(theirs, broker)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def either(
+    request: pytest.FixtureRequest, theirs: ApacheTools, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Both tools, on Apache's broker and on ours."""
+    with running(request.param, tmp_path_factory.mktemp("either")) as broker:
+        yield Pair(theirs, broker)

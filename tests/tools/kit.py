@@ -10,12 +10,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
+from pykafkacore.testing import Broker
 from tests.support import apache
 
 HERE = Path(__file__).parent
@@ -92,6 +94,31 @@ class ApacheTools:
         self.process.wait(30)
 
 
+@dataclass(frozen=True)
+class OurBroker:
+    """Our broker where a Pair takes Apache's."""
+
+    bootstrap: str
+    controller_port: int = 0
+
+
+KINDS = ("apache", "ours")
+
+
+@contextmanager
+def running(kind: str, directory: Path, **settings: str) -> Iterator[OurBroker | apache.ApacheKafka]:
+    """A broker of this kind, with settings written `like_this`."""
+    if kind == "ours":
+        lines = {key.replace("_", "."): value for key, value in settings.items()}
+        with Broker({"group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "2", **lines}) as broker:
+            yield OurBroker(broker.bootstrap_servers)
+        return
+    kafka = apache.ApacheKafka(directory, **settings)
+    kafka.format()
+    with kafka:
+        yield kafka
+
+
 USAGE = re.compile(r"^(Option +Description *$|usage: )", re.MULTILINE)
 FRAMES = re.compile(r"^(\tat |\t\.\.\. |Caused by: ).*\n", re.MULTILINE)
 CLASSES = re.compile(r"^((?:\w+\.)+\w+(?:Exception|Error): )+", re.MULTILINE)
@@ -118,7 +145,7 @@ class Pair:
     """The same call by both. `{w}` in it is who calls, so that each has topics of its own; `{b}` and `{c}` are where the
     broker and the controller listen."""
 
-    def __init__(self, theirs: ApacheTools, broker: apache.ApacheKafka) -> None:
+    def __init__(self, theirs: ApacheTools, broker: OurBroker | apache.ApacheKafka) -> None:
         self.theirs, self.broker = theirs, broker
 
     def arguments(self, line: str, who: str) -> list[str]:

@@ -95,8 +95,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def records(both: Pair) -> str:
+def write_records(both: Pair) -> str:
     """A topic with records of all kinds. Ours wrote the first three, Apache's the others."""
     bootstrap = both.broker.bootstrap
     args = ["--bootstrap-server", bootstrap, "--topic", "records"]
@@ -106,6 +105,17 @@ def records(both: Pair) -> str:
     assert ours(PRODUCER, *args, *options, stdin=b"h:1,i:2\tk\tv1\nN\tN\tv2\nh:N\tkey3\tN\n").code == 0
     assert both.theirs(PRODUCER, *args, stdin=b"v4\nv5\n").code == 0
     return "records"
+
+
+@pytest.fixture(scope="module")
+def records(both: Pair) -> str:
+    return write_records(both)
+
+
+@pytest.fixture(scope="module")
+def written(either: Pair) -> Pair:
+    write_records(either)
+    return either
 
 
 def all_of(both: Pair, topic: str, count: int) -> str:
@@ -178,22 +188,22 @@ GROUP_READS = [
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_members_of_groups_print_and_commit_alike(both: Pair, records: str, protocol: str, tmp_path: Path) -> None:
+def test_members_of_groups_print_and_commit_alike(written: Pair, protocol: str, tmp_path: Path) -> None:
     config = tmp_path / "group.properties"
     config.write_text(f"group.protocol={protocol}\n")
     for line in GROUP_READS:
         line = line.replace("{w}", f"{{w}}{protocol}")
-        both.check(CONSUMER, f"{B} --topic {records} --command-config {config} {line}")
+        written.check(CONSUMER, f"{B} --topic records --command-config {config} {line}")
         group = "{w}" + line.partition("{w}")[2].split()[0]
-        mine, theirs = both.run("kafka-consumer-groups", f"{B} --describe --group {group}")
+        mine, theirs = written.run("kafka-consumer-groups", f"{B} --describe --group {group}")
         # A static member stays, under an id of its own.
         agree(*(Done(done.code, re.sub(r"\S+ /127", "MEMBER /127", done.out), done.err) for done in (mine, theirs)), line)
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_group_that_subscribes_to_a_pattern_prints_alike(both: Pair, records: str, protocol: str) -> None:
+def test_a_group_that_subscribes_to_a_pattern_prints_alike(written: Pair, protocol: str) -> None:
     settings = f"--command-property group.protocol={protocol} --group {{w}}{protocol}pattern"
-    both.check(CONSUMER, f"{B} --include rec.* --from-beginning --max-messages 5 {settings}")
+    written.check(CONSUMER, f"{B} --include rec.* --from-beginning --max-messages 5 {settings}")
 
 
 @pytest.mark.parametrize(

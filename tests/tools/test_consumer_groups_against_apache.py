@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pykafkacore.testing import Broker
 from tests.support import apache
-from tests.support.apache import ApacheKafka
-from tests.tools.kit import ApacheTools, Pair, agree, same_output, wait_until
+from tests.tools.kit import Pair, agree, same_output, wait_until
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -47,7 +44,7 @@ LISTS = [
 ]  # fmt: skip
 DESCRIPTIONS = [
     f"--describe {which} {what}"
-    for which in ("--group classic", "--group consumer", "--group static", "--group oursold", "--all-groups",
+    for which in ("--group classic", "--group consumer", "--group static", "--group mixed", "--group oursold", "--all-groups",
                   "--group oursnew --group classic", "--group nowhere")
     for what in ("", "--offsets", "--offsets --verbose", "--members", "--members --verbose", "--state", "--state --verbose")
 ]  # fmt: skip
@@ -119,28 +116,32 @@ RESETS = [
 ]
 
 
-@dataclass
-class Ours:
-    """Our broker where a Pair wants Apache's."""
-
-    bootstrap: str
-    controller_port: int = 0
-
-
 @contextmanager
-def member(bootstrap: str, group: str, protocol: str, **extra: str) -> Iterator[None]:
-    """A live member that has a share and has committed some of it."""
+def members(bootstrap: str, group: str, *protocols: str, **extra: str) -> Iterator[None]:
+    """Live members, one after the other, that share all partitions; the first commits some of its own."""
     from confluent_kafka import Consumer, TopicPartition
 
-    config = {"bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol, "client.id": f"c-{group}", **extra}
-    consumer = Consumer({**config, "enable.auto.commit": False, "auto.offset.reset": "earliest"})
-    consumer.subscribe([SHORT, LONG])
+    consumers: list[Consumer] = []
+
+    def is_shared() -> bool:
+        for consumer in consumers:
+            consumer.poll(0.1)
+        shares = [len(consumer.assignment()) for consumer in consumers]
+        return all(shares) and sum(shares) == sum(PARTITIONS.values())
+
     try:
-        wait_until(lambda: consumer.poll(0.2) is not None and len(consumer.assignment()) == sum(PARTITIONS.values()))
-        consumer.commit(offsets=[TopicPartition(SHORT, each, each + 1) for each in range(3)], asynchronous=False)
+        for protocol in protocols:
+            config = {"bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol, "client.id": f"c-{group}"}
+            consumers.append(Consumer({**config, **extra, "enable.auto.commit": False, "auto.offset.reset": "earliest"}))
+            consumers[-1].subscribe([SHORT, LONG])
+            wait_until(is_shared)
+        places = [place for place in consumers[0].assignment() if place.topic == SHORT][:3]
+        offsets = [TopicPartition(place.topic, place.partition, place.partition + 1) for place in places]
+        consumers[0].commit(offsets=offsets, asynchronous=False)
         yield
     finally:
-        consumer.close()
+        for consumer in consumers:
+            consumer.close()
 
 
 def prepare(bootstrap: str) -> None:
@@ -168,21 +169,16 @@ def prepare(bootstrap: str) -> None:
             consumer.close()
 
 
-@pytest.fixture(scope="module", params=["apache", "ours"])
-def groups(request: pytest.FixtureRequest, theirs: ApacheTools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+@pytest.fixture(scope="module")
+def groups(either: Pair) -> Iterator[Pair]:
+    bootstrap = either.broker.bootstrap
+    prepare(bootstrap)
     with ExitStack() as stack:
-        if request.param == "apache":
-            kafka = ApacheKafka(tmp_path_factory.mktemp("groups"))
-            kafka.format()
-            broker: Ours | ApacheKafka = stack.enter_context(kafka)
-        else:
-            settings = {"offsets.topic.num.partitions": "2", "group.initial.rebalance.delay.ms": "0"}
-            broker = Ours(stack.enter_context(Broker(settings)).bootstrap_servers)
-        prepare(broker.bootstrap)
-        stack.enter_context(member(broker.bootstrap, "classic", "classic"))
-        stack.enter_context(member(broker.bootstrap, "consumer", "consumer"))
-        stack.enter_context(member(broker.bootstrap, "static", "classic", **{"group.instance.id": "the-one"}))
-        yield Pair(theirs, broker)  # type: ignore[arg-type]
+        stack.enter_context(members(bootstrap, "classic", "classic"))
+        stack.enter_context(members(bootstrap, "consumer", "consumer"))
+        stack.enter_context(members(bootstrap, "static", "classic", **{"group.instance.id": "the-one"}))
+        stack.enter_context(members(bootstrap, "mixed", "classic", "consumer"))
+        yield either
 
 
 @pytest.mark.parametrize("line", BAD_OPTIONS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,11 +11,9 @@ import pytest
 from pykafkacore.client import Record
 from pykafkacore.client.records import encode_batch
 from pykafkacore.protocol.apis import api
-from pykafkacore.testing import Broker
 from tests.support import apache
-from tests.support.apache import ApacheKafka
 from tests.support.wire import Wire
-from tests.tools.kit import ApacheTools, Done, Pair, agree, ours
+from tests.tools.kit import KINDS, ApacheTools, Done, Pair, agree, ours, running
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -73,14 +69,6 @@ ENDS = [
 ]
 
 
-@dataclass
-class Ours:
-    """Our broker where a Pair wants Apache's."""
-
-    bootstrap: str
-    controller_port: int = 0
-
-
 def leave_hanging(bootstrap: str) -> None:
     """Records of transactions that no coordinator has heard of; brokers take them if they are told not to ask."""
     wire = Wire(int(bootstrap.rpartition(":")[2]))
@@ -113,18 +101,12 @@ def begin(bootstrap: str, transactional_id: str) -> Any:
     return producer
 
 
-@pytest.fixture(scope="module", params=["apache", "ours"])
+@pytest.fixture(scope="module", params=KINDS)
 def cluster(request: pytest.FixtureRequest, theirs: ApacheTools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    with ExitStack() as stack:
-        if request.param == "apache":
-            kafka = ApacheKafka(tmp_path_factory.mktemp("transactions"), transaction_partition_verification_enable="false")
-            kafka.format()
-            broker: Ours | ApacheKafka = stack.enter_context(kafka)
-        else:
-            settings = {"transaction.partition.verification.enable": "false", "transaction.state.log.num.partitions": "2"}
-            broker = Ours(stack.enter_context(Broker(settings)).bootstrap_servers)
+    settings = {"transaction_partition_verification_enable": "false"}
+    with running(request.param, tmp_path_factory.mktemp("transactions"), **settings) as broker:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         topics = [NewTopic(TOPIC, 3, 1), *(NewTopic(f"{who}hanging", 2, 1) for who in WHOS)]
         for future in admin.create_topics(topics).values():
@@ -133,7 +115,7 @@ def cluster(request: pytest.FixtureRequest, theirs: ApacheTools, tmp_path_factor
         producer.commit_transaction(30)
         kept = [producer, *(begin(broker.bootstrap, name) for name in ("open", *(f"{who}open" for who in WHOS)))]
         leave_hanging(broker.bootstrap)
-        yield Pair(theirs, broker)  # type: ignore[arg-type]
+        yield Pair(theirs, broker)
         assert kept
 
 
