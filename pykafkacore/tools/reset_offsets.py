@@ -130,7 +130,7 @@ async def _within(client: Client, wanted: Mapping[Place, int]) -> Plan:
         if plan[place] != offset:
             how = "higher than latest" if offset > ends[place] else "lower than earliest"
             told = f"New offset ({offset}) is {how} offset for topic partition {_names([place])}."
-            print(f"WARN {told} Value will be set to {plan[place]}", file=sys.stderr)
+            print(f"WARN {told} Value will be set to {plan[place]}.", file=sys.stderr)
     return plan
 
 

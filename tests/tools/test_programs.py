@@ -168,3 +168,43 @@ def test_ctrl_c_ends_a_consumer_with_its_count(tmp_path: Path) -> None:
             if process is not None:
                 process.kill()
                 process.communicate()
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_member_of_a_group_goes_on_when_the_broker_was_killed_and_leaves_when_told(
+    properties: tuple[Path, int], tmp_path: Path, protocol: str
+) -> None:
+    path, port = properties
+    where = ["--bootstrap-server", f"127.0.0.1:{port}"]
+    out, err = tmp_path / "out", tmp_path / "err"
+
+    def start() -> subprocess.Popen[str]:
+        process = launch("kafka-server-start", str(path), "--override", "offsets.topic.replication.factor=1")
+        wait_for_port(port, process, 30)
+        return process
+
+    def produce(word: str) -> None:
+        assert ours("kafka-console-producer", *where, "--topic", "t", stdin=f"{word}\n".encode()).code == 0
+        wait_until(lambda: word in out.read_text())
+
+    broker = start()
+    command = [str(PROGRAMS / "kafka-console-consumer"), *where, "--topic", "t", "--group", "g", "--from-beginning"]
+    with open(out, "wb") as to, open(err, "wb") as errors:
+        reader = subprocess.Popen([*command, "--command-property", f"group.protocol={protocol}"], stdout=to, stderr=errors)
+    try:
+        produce("before")
+        broker.kill()
+        broker.communicate()
+        broker = start()
+        produce("after")
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(30) == 130
+        assert (out.read_text(), err.read_text()) == ("before\nafter\n", "Processed a total of 2 messages\n")
+        told = ours("kafka-consumer-groups", *where, "--describe", "--group", "g")
+        assert told.err == "\nConsumer group 'g' has no active members.\n", "it has left"
+        row = told.out.splitlines()[-1].split()
+        assert row == ["g", "t", "0", "2", "2", "0", "-", "-", "-"], "all that was printed is committed"
+    finally:
+        for process in (reader, broker):
+            process.kill()
+            process.wait()
