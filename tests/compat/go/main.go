@@ -134,12 +134,17 @@ func consume(bootstrap, out, topic string) {
 }
 
 // group consumes as a member until SIGTERM, and prints a line for each record.
-func group(bootstrap, topic, id string) {
+func group(bootstrap, topic, id, protocol string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(id),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second),
-		kgo.HeartbeatInterval(time.Second))
+	options := []kgo.Opt{kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(id),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6 * time.Second),
+		kgo.HeartbeatInterval(time.Second)}
+	if protocol == "range" {
+		// Its default, cooperative-sticky alone, is no way to share a group with members that cannot do that.
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
+	}
+	client, err := kgo.NewClient(options...)
 	check(err)
 	for ctx.Err() == nil {
 		fetches := client.PollFetches(ctx)
@@ -265,7 +270,7 @@ func main() {
 	case "isolated":
 		isolated(os.Args[2], os.Args[3], os.Args[4])
 	case "group":
-		group(os.Args[2], os.Args[3], os.Args[4])
+		group(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	case "admin":
 		admin(os.Args[2], os.Args[3])
 	}
