@@ -124,6 +124,8 @@ pub struct Log {
     pub(crate) snapshot_at_end: bool,
     /// What stands beside the records and is not synced.
     pub(crate) unsynced: Unsynced,
+    /// Anything was done since it was opened as a clean stop had left it.
+    pub(crate) is_changed: bool,
     /// How often the log was cut.
     pub(crate) cuts: u64,
     /// The highest recovery point before any cut: a checkpoint of it may still be on the disk.
@@ -204,6 +206,7 @@ impl Log {
         if let Some(why) = &self.poisoned {
             return Err(Error::Poisoned { why: why.clone() });
         }
+        self.is_changed = true;
         write(self).inspect_err(|error| {
             if matches!(error, Error::Storage { .. }) && !error.is_no_space() {
                 self.poisoned = Some(error.to_string());
@@ -395,10 +398,12 @@ impl Log {
         Ok(())
     }
 
-    /// Leaves the directory as Kafka expects it after a clean stop: records synced, indexes whole, a snapshot at the end.
-    /// The mark of a clean stop, written after this by `LogDir`, first brings indexes and snapshots to the disk as well.
+    /// Leaves the directory as Kafka expects it after a clean stop: indexes whole, a snapshot at the end. Nothing is synced:
+    /// that is done once for all logs of a directory, before the mark of a clean stop is written (see `LogDir`).
     pub fn close_clean(&mut self, _now_ms: i64) -> Result<()> {
-        self.flush()?;
+        if !self.is_changed {
+            return Ok(());
+        }
         self.guarded(|log| {
             let storage = log.storage.clone();
             log.active().write_indexes(&*storage)?;
@@ -407,10 +412,10 @@ impl Log {
                 log.write_snapshot()?;
             }
             if log.unsynced.epochs {
-                log.epochs.write(&*storage, true)?;
-                log.unsynced.epochs = false;
+                log.epochs.write(&*storage, false)?;
             }
-            log.sync_dir()
+            log.recovery_point = log.end_offset;
+            Ok(())
         })
     }
 

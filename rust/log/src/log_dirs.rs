@@ -164,10 +164,13 @@ impl LogDir {
         Ok(())
     }
 
-    /// Says that every log here was closed. First everything that they wrote, also what is never synced one by one
-    /// (indexes, snapshots), is brought to the disk: the next start trusts it.
+    /// Brings all that is in the directory to the disk, in one go: what its logs wrote as they were closed, and never synced.
+    pub fn sync(&self) -> Result<()> {
+        sync_file_system(&self.path).map_err(|e| Error::storage(&self.path, e))
+    }
+
+    /// Says that every log here was closed, and is on the disk. The next start trusts it.
     pub fn write_clean_shutdown(&self, broker_epoch: i64) -> Result<()> {
-        sync_file_system(&self.path).map_err(|e| Error::storage(&self.path, e))?;
         checkpoints::write_clean_shutdown(&FileStorage, &self.path, broker_epoch)
     }
 }

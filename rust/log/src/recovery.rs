@@ -117,6 +117,7 @@ impl Log {
                 identity: !clean_shutdown || identity_written,
                 ..Unsynced::default()
             },
+            is_changed: !clean_shutdown || report.created || identity_written,
             cuts: 0,
             recovery_point_seen: recovery_point,
             poisoned: None,
@@ -152,6 +153,7 @@ impl Log {
         log.epochs.truncate_end(log.end_offset.saturating_add(1));
         log.epochs.truncate_start(log.start_offset);
         log.unsynced.epochs |= log.epochs.entries() != loaded_epochs;
+        let scan_was_made = scan.is_some();
         match scan {
             Some(scan) => {
                 let from = log.drop_bad_txn_indexes(&files, scan.from, &mut report)?;
@@ -161,6 +163,7 @@ impl Log {
             None if log.snapshot_offsets()?.is_empty() => {}
             None => log.rebuild_producers(log.end_offset)?,
         }
+        log.is_changed |= scan_was_made || !report.remade.is_empty() || log.unsynced.epochs;
         Ok((log, report))
     }
 

@@ -123,6 +123,11 @@ impl LocalLog {
 
     /// Leaves the directory as after a clean stop.
     fn close(&self, py: Python<'_>, now_ms: i64) -> PyResult<()> {
-        py.detach(|| self.log.lock().close_clean(now_ms)).map_err(told)
+        let close = || {
+            let mut log = self.log.lock();
+            log.flush()?;
+            log.close_clean(now_ms)
+        };
+        py.detach(close).map_err(told)
     }
 }

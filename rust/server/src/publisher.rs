@@ -285,7 +285,10 @@ impl Publisher {
 
     fn write_checkpoints(&self) {
         let view = self.published.load();
-        for Dir { log_dir: dir, .. } in &self.dirs {
+        for Dir { log_dir: dir, disk, .. } in &self.dirs {
+            if disk.fenced().is_some() {
+                continue;
+            }
             let mut offsets = log::DirOffsets::default();
             for partition in view.partitions() {
                 let topic = partition.topic.name.clone();
@@ -318,6 +321,12 @@ impl Publisher {
             }
         }
         drop(view);
+        // The checkpoints say that all of it is on the disk, so that comes first.
+        for Dir { log_dir, disk, .. } in &self.dirs {
+            if let Err(error) = log_dir.sync() {
+                disk.fence(&error.to_string());
+            }
+        }
         self.write_checkpoints();
         for Dir { log_dir, disk, .. } in &self.dirs {
             if disk.fenced().is_none()
