@@ -478,6 +478,7 @@ class Broker:
         if hasattr(self, "groups"):
             self.groups.close()
             self.transactions.close()
+        self.raft.leave_snapshot()
         self.raft.fail_all()
         self.raft.log.close(self.clock.wall_ms())
         self.plane.core.stop(self.lifecycle.broker_epoch if hasattr(self, "lifecycle") else -1)

@@ -15,8 +15,8 @@ from cluster.metadata.apply import WorkingImage
 from cluster.metadata.image import MetadataImage
 from cluster.metadata.records import frame, unframe
 from cluster.metadata.snapshot import image_records
-from cluster.plane.native import LocalLog, crc32c
-from cluster.raft.batches import encode_batch, read_batches
+from cluster.plane.native import LocalLog, crc32c, parse_batches
+from cluster.raft.batches import Pairs, Split, encode_batch, is_control, read_batches
 from cluster.raft.log_facts import LogFacts
 from cluster.raft.messages import (
     BOOTSTRAP_SNAPSHOT,
@@ -33,6 +33,14 @@ from pykafkacore.protocol.errors import Code
 
 QUORUM_STATE = "quorum-state"
 READ_BYTES = 8 * 1024 * 1024
+
+
+def _split(raw: bytes) -> Pairs:
+    return [(key, value) for _, _, key, value, _ in parse_batches(raw)[0]["records"]]
+
+
+def _split_control(raw: bytes) -> Pairs:
+    return _split(raw) if is_control(raw) else []
 
 
 class MetadataLog:
@@ -88,7 +96,7 @@ class MetadataLog:
             history = VoterHistory(VoterSet(snapshot.voters), snapshot.kraft_version or 0)
         else:
             history = VoterHistory(configured, 0)
-        for batch in self.read(self.local.log_start_offset, self.local.log_end_offset):
+        for batch in self.read(self.local.log_start_offset, self.local.log_end_offset, _split_control):
             for at, record in enumerate(batch.control):
                 offset = batch.base_offset + at
                 if isinstance(record, Voters):
@@ -131,13 +139,13 @@ class MetadataLog:
     def truncate(self, end_offset: int) -> None:
         self.local.truncate_to(end_offset)
 
-    def read(self, start: int, end: int) -> Iterator[Batch]:
+    def read(self, start: int, end: int, split: Split = _split) -> Iterator[Batch]:
         """Batches from `start` up to `end` (both at batch boundaries)."""
         while start < end:
             data = self.local.read(start, READ_BYTES)
             if not data:
                 return
-            for batch, _, _ in read_batches(data, crc=None, decompress=_decompress):
+            for batch, _, _ in read_batches(data, crc=None, split=split):
                 if batch.base_offset >= end:
                     return
                 start = batch.end_offset

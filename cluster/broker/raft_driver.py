@@ -33,6 +33,9 @@ from pykafkacore.protocol.errors import ApiError, Code
 
 log = logging.getLogger("pykafkacore.raft")
 
+RECORDS_READ_MAX = 5_000
+"""A clean stop leaves no more of the log behind the newest snapshot."""
+
 
 class _Waiting:
     __slots__ = ("done", "outcome")
@@ -317,6 +320,13 @@ class RaftDriver:
         grown = self.log.local.size_bytes - self._snapshot_due_at_bytes >= self._bytes_between_snapshots
         aged = 0 < self._snapshot_age_ms_max <= now_ms - self._last_snapshot_ms
         if (grown or aged) and not self._image.is_in_transaction:
+            self.take_snapshot()
+
+    def leave_snapshot(self) -> None:
+        """The node stops: the next start is to have little to read, however many elections of its leaders went by."""
+        snapshot_id = self.log.snapshot_id
+        read = self._image.offset - (snapshot_id.end_offset if snapshot_id else 0)
+        if read > RECORDS_READ_MAX and not self._image.is_in_transaction:
             self.take_snapshot()
 
     def take_snapshot(self) -> None:

@@ -1,10 +1,10 @@
 """From upcalls to handlers and back: decodes, dispatches, encodes, answers. One connection has one request under way,
 so answers need no order of their own here.
 
-An answer that was made of nothing but the metadata is kept by the data plane: it gives the same to the same question until
-the metadata changes. A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. A
-handler that fails in a way nobody foresaw is told to the log with its traceback and to the client as UNKNOWN_SERVER_ERROR,
-and disturbs no other.
+A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. What
+was made of nothing but the metadata is kept by the data plane, which gives the same answer to the same question until the
+metadata changes. A handler that fails in a way nobody foresaw is told to the log with its traceback and to the client as
+UNKNOWN_SERVER_ERROR, and disturbs no other.
 """
 
 from __future__ import annotations

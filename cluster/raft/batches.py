@@ -25,6 +25,9 @@ _TAIL_AT = 21
 
 Decompress = Callable[[int, bytes], bytes]
 """(codec number, payload) -> inflated records."""
+Pairs = list[tuple[bytes | None, bytes | None]]
+Split = Callable[[bytes], Pairs]
+"""(a whole batch, known to be sound) -> keys and values of its records, or of those of them that are wanted."""
 
 _crc_table: list[int] = []
 
@@ -85,11 +88,14 @@ def encode_records(
 
 
 def read_batches(
-    data: bytes | memoryview, crc: Crc | None = crc32c, decompress: Decompress | None = None
-) -> Iterator[tuple[Batch, list[tuple[bytes | None, bytes | None]], int]]:
+    data: bytes | memoryview,
+    crc: Crc | None = crc32c,
+    decompress: Decompress | None = None,
+    split: Split | None = None,
+) -> Iterator[tuple[Batch, Pairs, int]]:
     """(batch with its control records and raw bytes, its (key, value) pairs, its largest timestamp), one by one.
 
-    Stops at a tail that is not a whole batch: a Fetch may end inside one.
+    Stops at a tail that is not a whole batch: a Fetch may end inside one. `split`: a faster way to the records.
     """
     view = memoryview(data)
     position = 0
@@ -104,6 +110,11 @@ def read_batches(
         if crc is not None and crc(raw[_TAIL_AT:]) != stored_crc:
             raise MalformedMessage(f"the batch at offset {base_offset} fails its checksum")
         attributes, last_delta, _, max_timestamp, _, _, _, count = _TAIL.unpack_from(raw, _TAIL_AT)
+        position = end
+        if split is not None:
+            pairs = split(raw)
+            yield _batch(base_offset, last_delta, leader_epoch, attributes, pairs, raw), pairs, max_timestamp
+            continue
         payload = raw[HEADER_BYTES:]
         codec = attributes & CODEC_MASK
         if codec:
@@ -113,14 +124,22 @@ def read_batches(
         if count < 0 or count > len(payload) or last_delta < 0 or last_delta + 1 < count:
             raise MalformedMessage(f"the batch at offset {base_offset} claims {count} records")
         pairs = _read_records(payload, count, base_offset)
-        control = tuple(_read_control(pairs)) if attributes & CONTROL_BIT else ()
-        values = () if attributes & CONTROL_BIT else tuple(value for _, value in pairs)
-        yield Batch(base_offset, base_offset + last_delta + 1, leader_epoch, values, control, raw), pairs, max_timestamp
-        position = end
+        yield _batch(base_offset, last_delta, leader_epoch, attributes, pairs, raw), pairs, max_timestamp
 
 
-def _read_records(payload: bytes, count: int, base_offset: int) -> list[tuple[bytes | None, bytes | None]]:
-    pairs: list[tuple[bytes | None, bytes | None]] = []
+def _batch(base_offset: int, last_delta: int, leader_epoch: int, attributes: int, pairs: Pairs, raw: bytes) -> Batch:
+    control = tuple(_read_control(pairs)) if attributes & CONTROL_BIT else ()
+    values = () if attributes & CONTROL_BIT else tuple(value for _, value in pairs)
+    return Batch(base_offset, base_offset + last_delta + 1, leader_epoch, values, control, raw)
+
+
+def is_control(raw: bytes) -> bool:
+    """Whether a whole batch has control records."""
+    return bool(raw[_TAIL_AT + 1] & CONTROL_BIT)
+
+
+def _read_records(payload: bytes, count: int, base_offset: int) -> Pairs:
+    pairs: Pairs = []
     position = 0
     for _ in range(count):
         length, position = decode_zigzag(payload, position)

@@ -48,23 +48,36 @@ pub struct IndexFile {
     path: PathBuf,
     entry_bytes: usize,
     content: Content,
+    /// The file is there and has what was written of the content, and no more.
+    is_exact: bool,
 }
 
 impl IndexFile {
     pub fn empty(path: PathBuf, entry_bytes: usize) -> IndexFile {
-        IndexFile { path, entry_bytes, content: Content::Memory { bytes: Vec::new(), written_bytes: 0 } }
+        IndexFile {
+            path,
+            entry_bytes,
+            content: Content::Memory { bytes: Vec::new(), written_bytes: 0 },
+            is_exact: false,
+        }
     }
 
     /// An existing file as that of an active segment: all of it in memory. Cut to whole entries.
     pub fn load(storage: &dyn Storage, path: PathBuf, entry_bytes: usize) -> Result<IndexFile> {
         let mut bytes = storage.read(&path).map_err(|e| Error::storage(&path, e))?;
-        bytes.truncate(bytes.len() / entry_bytes * entry_bytes);
+        let in_file = bytes.len();
+        bytes.truncate(in_file / entry_bytes * entry_bytes);
         let written_bytes = bytes.len();
-        Ok(IndexFile { path, entry_bytes, content: Content::Memory { bytes, written_bytes } })
+        Ok(IndexFile {
+            path,
+            entry_bytes,
+            content: Content::Memory { bytes, written_bytes },
+            is_exact: in_file == written_bytes,
+        })
     }
 
     pub fn sealed(path: PathBuf, entry_bytes: usize) -> IndexFile {
-        IndexFile { path, entry_bytes, content: Content::Sealed(OnceLock::new()) }
+        IndexFile { path, entry_bytes, content: Content::Sealed(OnceLock::new()), is_exact: false }
     }
 
     pub fn path(&self) -> &Path {
@@ -171,9 +184,12 @@ impl IndexFile {
     /// As `seal`, but the segment stays active, and nothing is synced.
     pub fn write_out(&mut self, storage: &dyn Storage) -> Result<()> {
         self.write_pending(storage)?;
-        if let Content::Memory { bytes, .. } = &self.content {
+        if let Content::Memory { bytes, .. } = &self.content
+            && !self.is_exact
+        {
             let trim = || storage.open(&self.path, true)?.truncate(bytes.len() as u64);
             trim().map_err(|e| Error::storage(&self.path, e))?;
+            self.is_exact = true;
         }
         Ok(())
     }

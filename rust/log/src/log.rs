@@ -411,7 +411,8 @@ impl Log {
             if log.end_offset > 0 {
                 log.write_snapshot()?;
             }
-            if log.unsynced.epochs {
+            // Of an empty log they say nothing.
+            if log.unsynced.epochs && log.size_bytes() > 0 {
                 log.epochs.write(&*storage, false)?;
             }
             log.recovery_point = log.end_offset;
