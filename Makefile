@@ -55,10 +55,11 @@ sim: setup ## run the simulators from one seed: make sim SEED=7
 	$(BIN)/python -m tests.sim.groups --seed $(SEED)
 	$(BIN)/python -m tests.sim.txn --seed $(SEED)
 
-bench: setup ## start-up and memory beside Apache Kafka's, the seam, the read path
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.seam
-	$(BIN)/python -m benchmarks.read_path
+bench: setup ## side by side with Apache Kafka, the short form: about ten minutes, a table
+	$(BIN)/python -m benchmarks.versus --rounds 2 --seconds 1.5
+
+bench-full: setup ## the long form, whose figures docs/BENCHMARKS.md is rendered from
+	$(BIN)/python -m benchmarks.versus --rounds 5 --seconds 4 --warmup 2
 
 fuzz: ## hostile bytes: ten million inputs for every parser in Rust
 	cargo test --release --workspace --exclude pykafkacore-py --quiet -- --ignored fuzz
@@ -71,4 +72,4 @@ ci: test verify compat ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(VENV) target dist
 
-.PHONY: help setup run test compat verify fix sim bench fuzz wheel ci clean
+.PHONY: help setup run test compat verify fix sim bench bench-full fuzz wheel ci clean

@@ -1,0 +1,48 @@
+//! A load for Kafka brokers on raw sockets, so cheap that the broker is what is measured; and the machine's own limits.
+//!
+//! It speaks to loopback only, prints one line of JSON, and stops with an error at the first thing that goes wrong.
+
+mod batches;
+mod connection;
+mod frames;
+mod histogram;
+mod hold;
+mod options;
+mod producers;
+mod readers;
+mod run;
+mod sys;
+mod usage;
+
+use std::process::ExitCode;
+
+type Command = (&'static str, &'static str, &'static [options::Row], fn(&[String]) -> Result<String, String>);
+
+const COMMANDS: &[Command] = &[
+    ("run", "write, read, or both, and tell how it went", run::OPTIONS, run::run),
+    ("hold", "open connections and keep them until standard input ends", hold::OPTIONS, hold::run),
+];
+
+fn usage() -> String {
+    let commands = COMMANDS.iter().map(|(name, about, table, _)| format!("{name}: {about}\n{}", options::help(table)));
+    format!("usage: pykafkacore-load <command> [--option value]...\n\n{}", commands.collect::<Vec<_>>().join("\n"))
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = arguments.first().and_then(|name| COMMANDS.iter().find(|command| command.0 == name));
+    let Some((_, _, _, go)) = command else {
+        eprintln!("{}", usage());
+        return ExitCode::from(2);
+    };
+    match sys::prepare_process().map_err(|e| e.to_string()).and_then(|()| go(&arguments[1..])) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("pykafkacore-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,56 @@
+"""Topics for the runs, over a plain socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from pykafkacore.protocol.apis import api
+from tests.support.wire import Wire
+
+EXISTS = 36
+PARTITIONS_A_REQUEST_MAX = 5_000
+
+
+def create_topics(
+    port: int, names: Sequence[str], partitions: int, configs: Mapping[str, str] | None = None, a_request: int = 100
+) -> None:
+    """Creates topics, so many a request, and waits until each partition has a leader."""
+    wire = Wire(port)
+    message = api("CreateTopics").request
+    rows = [message.CreatableTopicConfig(name=key, value=value) for key, value in (configs or {}).items()]
+    for at in range(0, len(names), a_request):
+        topics = [
+            message.CreatableTopic(name=name, num_partitions=partitions, replication_factor=1, configs=rows)
+            for name in names[at : at + a_request]
+        ]
+        answer = wire.ask("CreateTopics", 7, message(topics=topics, timeout_ms=60_000))
+        wrong = [(row.name, row.error_code, row.error_message) for row in answer.topics if row.error_code not in (0, EXISTS)]
+        if wrong:
+            raise RuntimeError(f"creating topics failed: {wrong[:3]}")
+    wait_for_leaders(wire, names)
+    wire.close()
+
+
+def wait_for_leaders(wire: Wire, names: Sequence[str], deadline_s: float = 120) -> None:
+    metadata = api("Metadata").request
+    wanted = metadata(topics=[metadata.MetadataRequestTopic(name=name) for name in names])
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        told = wire.ask("Metadata", 9, wanted).topics
+        if all(not topic.error_code and not any(p.error_code for p in topic.partitions) for topic in told):
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"not every partition of {names[:3]} has a leader after {deadline_s} s")
+
+
+def delete_topics(port: int, names: Sequence[str], a_request: int = 100) -> None:
+    """Deletes topics and waits until nobody knows them."""
+    wire = Wire(port)
+    message = api("DeleteTopics").request
+    for at in range(0, len(names), a_request):
+        answer = wire.ask("DeleteTopics", 5, message(topic_names=list(names[at : at + a_request]), timeout_ms=60_000))
+        wrong = [(row.name, row.error_code) for row in answer.responses if row.error_code]
+        if wrong:
+            raise RuntimeError(f"deleting topics failed: {wrong[:3]}")
+    wire.close()

@@ -1,0 +1,145 @@
+"""Running rows in turns: every round runs each side once, on a fresh topic. Gives plain results for tables and JSON."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.versus import brokers
+from benchmarks.versus.brokers import LOAD, Broker
+from benchmarks.versus.rows import MEASURES, Goal, Result, Row
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How long and how often."""
+
+    rounds: int
+    seconds: float
+    warmup: float
+    load_processors: str | None = None
+
+
+def load_command(command: str, arguments: Mapping[str, object]) -> list[str]:
+    return [str(LOAD), command, *itertools.chain.from_iterable((f"--{key}", str(value)) for key, value in arguments.items())]
+
+
+def run_load(arguments: Mapping[str, object], processors: str | None = None, timeout_s: float = 300) -> dict[str, Any]:
+    command = brokers.pinned(load_command("run", arguments), processors)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def run_once(broker: Broker, row: Row, form: Form) -> Result:
+    """One run of a row on one side, on a topic of its own."""
+    seconds = row.seconds or form.seconds
+    if row.special is not None:
+        return row.special(broker, row, seconds, form)
+    topic = f"{row.name}-{next(_numbers)}"
+    broker.create_topic(topic, row.partitions, row.configs)
+    common = {"port": broker.port, "topic": topic, "partitions": row.partitions, "watch": broker.pid}
+    try:
+        if row.fill is not None:
+            run_load({**common, "warmup": 0, "seconds": 120, **row.fill})
+        brokers.wait_until_clean()
+        timing = {"warmup": form.warmup, "seconds": seconds, "limit-bytes": row.limit_bytes}
+        return run_load({**common, **timing, **row.load}, form.load_processors)
+    finally:
+        broker.delete_topic(topic)
+
+
+def run_row(row: Row, sides: Sequence[Broker], form: Form) -> dict[str, list[Result]]:
+    """The results of each side, by round. One round before them is thrown away: both sides warm up to the row."""
+    taking_part = [side for side in sides if row.bare or side.name != "bare"]
+    found: dict[str, list[Result]] = {side.name: [] for side in taking_part}
+    for number in range(form.rounds + 1):
+        # Who goes first changes from round to round, so that neither always follows the other.
+        for side in taking_part if number % 2 == 0 else reversed(taking_part):
+            result = run_once(side, row, form)
+            if number > 0:
+                found[side.name].append(result)
+    return found
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of the table: a measure of a row on both sides, and what was asked of it."""
+
+    row: str
+    measure: str
+    ours: float
+    apache: float | None
+    bare: float | None
+    advantage: float | None
+    worst: float | None
+    best: float | None
+    goal: str
+    met: bool | None
+
+
+def _values(results: Sequence[Result], name: str) -> list[float]:
+    return [MEASURES[name].read(result) for result in results]
+
+
+def judge(row: Row, found: Mapping[str, Sequence[Result]]) -> list[Verdict]:
+    return [_judge(row, goal, found) for goal in row.goals]
+
+
+def _judge(row: Row, goal: Goal, found: Mapping[str, Sequence[Result]]) -> Verdict:
+    better = MEASURES[goal.measure].more_is_better
+    ours = _values(found["ours"], goal.measure)
+    apache = _values(found.get("Apache Kafka", []), goal.measure)
+    bare = _values(found.get("bare", []), goal.measure)
+    pairs = zip(ours, apache, strict=True) if apache else []
+    ratios = [(a / b if better else b / a) for a, b in pairs if a and b]
+    mine, limit = statistics.median(ours), statistics.median(bare) if bare else None
+    advantage = statistics.median(ratios) if ratios else None
+    asked: list[tuple[str, bool]] = []
+    if goal.advantage is not None and advantage is not None:
+        asked.append((f">= {goal.advantage:g}x", advantage >= goal.advantage))
+    if goal.at_most is not None:
+        asked.append((f"<= {goal.at_most:g}", mine <= goal.at_most))
+    if goal.at_least is not None:
+        asked.append((f">= {goal.at_least:g}", mine >= goal.at_least))
+    if goal.limit is not None and limit:
+        away = limit / mine if better else mine / limit
+        asked.append((f"within {goal.limit:g}x of the limit", away <= goal.limit))
+    return Verdict(
+        row.name, goal.measure, mine, statistics.median(apache) if apache else None, limit, advantage,
+        min(ratios, default=None), max(ratios, default=None),
+        ", ".join(text for text, _ in asked), all(met for _, met in asked) if asked else None,
+    )  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def lines(verdicts: Sequence[Verdict]) -> list[str]:
+    """The table's lines, as they are printed."""
+    out = []
+    for v in verdicts:
+        measure = MEASURES[v.measure]
+        ratio = "" if v.advantage is None else f"{v.advantage:6.2f}x ({number(v.worst)}-{number(v.best)})"
+        mark = {True: "met", False: "SHORT", None: ""}[v.met]
+        limit = "" if v.bare is None else f" limit {number(v.bare)}"
+        out.append(
+            f"{v.row:22} {measure.label:16} {number(v.ours):>9} : {number(v.apache):>9} {measure.unit:13} {ratio:26}"
+            f" {v.goal:34} {mark}{limit}"
+        )
+    return out
+
+
