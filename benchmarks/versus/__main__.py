@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.versus import brokers, measure
 from benchmarks.versus.brokers import Apache, Broker, Ours
-from benchmarks.versus.measure import Form
+from benchmarks.versus.loading import Form
 from benchmarks.versus.rows import ROWS
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds of each run before its window")
+    parser.add_argument("--scale", type=float, default=1, help="part of the work of rows that are counted, not timed")
     parser.add_argument("--touch-gib", type=int, default=4, help="page cache that is touched before anything is measured")
     parser.add_argument("--pin", action="store_true", help="brokers on processor 0, the load on processor 1")
     parser.add_argument("--no-apache", action="store_true", help="ours alone")
@@ -49,7 +50,7 @@ def main() -> None:
     brokers.build_load()
     directory = given.directory or Path(tempfile.mkdtemp(prefix="versus-"))
     processors = "0" if given.pin else None
-    form = Form(given.rounds, given.seconds, given.warmup, "1" if given.pin else None)
+    form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None)
     kinds: list[type[Broker]] = [Ours] if given.no_apache else [Ours, Apache]
     sides = [kind(directory / kind.__name__.lower(), processors) for kind in kinds]
     told: dict[str, object] = {"machine": machine(), "form": asdict(form), "rows": {}, "verdicts": []}
@@ -60,9 +61,10 @@ def main() -> None:
             side.start()
         brokers.touch_page_cache(directory, given.touch_gib << 30)
         for row in rows:
+            row_began = time.monotonic()
             found = measure.run_row(row, sides, form)
             verdicts = measure.judge(row, found)
-            told["rows"][row.name] = {"about": row.about, "runs": found}
+            told["rows"][row.name] = {"about": row.about, "took_s": time.monotonic() - row_began, "runs": found}
             told["verdicts"] += [asdict(verdict) for verdict in verdicts]
             print("\n".join(measure.lines(verdicts)), flush=True)
     finally:

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.versus import brokers
-from benchmarks.versus.brokers import LOAD, Broker
-from benchmarks.versus.rows import MEASURES, Goal, Result, Row
-
-_numbers = itertools.count(1)
-
-
-@dataclass(frozen=True)
-class Form:
-    """How long and how often."""
-
-    rounds: int
-    seconds: float
-    warmup: float
-    load_processors: str | None = None
-
-
-def load_command(command: str, arguments: Mapping[str, object]) -> list[str]:
-    return [str(LOAD), command, *itertools.chain.from_iterable((f"--{key}", str(value)) for key, value in arguments.items())]
-
-
-def run_load(arguments: Mapping[str, object], processors: str | None = None, timeout_s: float = 300) -> dict[str, Any]:
-    command = brokers.pinned(load_command("run", arguments), processors)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stderr.strip()}")
-    return json.loads(done.stdout)
+from benchmarks.versus.brokers import Broker
+from benchmarks.versus.loading import Form, Result, fresh_name, run_load
+from benchmarks.versus.rows import MEASURES, Goal, Row
 
 
 def run_once(broker: Broker, row: Row, form: Form) -> Result:
@@ -44,7 +17,7 @@ def run_once(broker: Broker, row: Row, form: Form) -> Result:
     seconds = row.seconds or form.seconds
     if row.special is not None:
         return row.special(broker, row, seconds, form)
-    topic = f"{row.name}-{next(_numbers)}"
+    topic = fresh_name(row.name)
     broker.create_topic(topic, row.partitions, row.configs)
     common = {"port": broker.port, "topic": topic, "partitions": row.partitions, "watch": broker.pid}
     try:
@@ -60,8 +33,11 @@ def run_once(broker: Broker, row: Row, form: Form) -> Result:
 def run_row(row: Row, sides: Sequence[Broker], form: Form) -> dict[str, list[Result]]:
     """The results of each side, by round. One round before them is thrown away: both sides warm up to the row."""
     taking_part = [side for side in sides if row.bare or side.name != "bare"]
+    rounds = min(form.rounds, row.rounds_max or form.rounds)
+    # What makes a broker of its own for each run has nothing to warm up.
+    first = 1 if row.rounds_max is not None else 0
     found: dict[str, list[Result]] = {side.name: [] for side in taking_part}
-    for number in range(form.rounds + 1):
+    for number in range(first, rounds + 1):
         # Who goes first changes from round to round, so that neither always follows the other.
         for side in taking_part if number % 2 == 0 else reversed(taking_part):
             result = run_once(side, row, form)

@@ -57,10 +57,19 @@ pub struct Producers {
     next_lane: usize,
     start_ns: u64,
     stopping: bool,
+    /// What is sent is no Produce request but one of the caller's; the caller looks at `first_answer`.
+    replays: bool,
+    pub first_answer: Vec<u8>,
 }
 
 impl Producers {
-    pub fn new(shape: Shape, template: Template, port: u16, count: usize) -> Result<Producers, String> {
+    pub fn new(
+        shape: Shape,
+        template: Template,
+        replayed: Option<Vec<u8>>,
+        port: u16,
+        count: usize,
+    ) -> Result<Producers, String> {
         if shape.stamped && !template.can_be_stamped() {
             return Err("--stamp needs uncompressed records of at least 8 bytes".to_owned());
         }
@@ -70,7 +79,10 @@ impl Producers {
             lanes.push(Lane { connection, awaited: VecDeque::new(), due: VecDeque::new(), closing: false });
         }
         let alone = shape.batches_per_request == 1 && !shape.stamped;
-        let shared = if alone && template.bytes.len() * shape.partitions as usize <= SHARED_BYTES_MAX {
+        let replays = replayed.is_some();
+        let shared = if let Some(frame) = replayed {
+            vec![frame.into(); shape.partitions as usize]
+        } else if alone && template.bytes.len() * shape.partitions as usize <= SHARED_BYTES_MAX {
             let frame =
                 |p| frames::produce(&shape.topic, shape.acks, [(p, template.bytes.as_slice())].into_iter()).into();
             (0..shape.partitions).map(frame).collect()
@@ -89,6 +101,8 @@ impl Producers {
             next_lane: 0,
             start_ns: 0,
             stopping: false,
+            replays,
+            first_answer: Vec::new(),
         })
     }
 
@@ -163,6 +177,11 @@ impl Producers {
         }
     }
 
+    /// Nothing but room in the socket says when the next request is sent.
+    pub fn sends_unasked(&self) -> bool {
+        self.shape.acks == 0 && self.shape.rate <= 0.0 && !self.stopping
+    }
+
     /// The lanes that have something due. Only of use at a rate.
     pub fn due_lanes(&self) -> Vec<usize> {
         (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].due.is_empty()).collect()
@@ -209,7 +228,11 @@ impl Producers {
         place.connection.receive()?;
         while let Some(answer) = place.connection.whole_frame()? {
             let bytes = answer.len() + 4;
-            frames::check_produce(answer)?;
+            if !self.replays {
+                frames::check_produce(answer)?;
+            } else if self.first_answer.is_empty() {
+                self.first_answer = answer.to_vec();
+            }
             place.connection.consume(bytes);
             let intended_ns = place.awaited.pop_front().ok_or("an answer came that nobody asked for")?;
             if self.shape.acks != 0 {

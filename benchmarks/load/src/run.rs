@@ -34,6 +34,8 @@ pub const OPTIONS: &[Row] = &[
     ("batches-per-request", "1", "partitions that one request writes to"),
     ("spread", "turns", "partitions in turns, or keyed: at random, as hashes of keys would have it"),
     ("rate", "0", "requests a second of all producers together; 0 is as fast as answers come"),
+    ("replay", "", "a file that holds one request with its size: sent instead of batches; its answers are counted"),
+    ("answer", "", "a file that gets the first answer to it"),
     ("stamp", "no", "yes: values say when they were meant to be sent"),
     ("linger-us", "0", "a stamped batch gathered its records over this time"),
     ("readers", "0", "connections that read"),
@@ -118,7 +120,11 @@ fn producers(options: &Options, template: Template) -> Result<Producers, String>
     if shape.batches_per_request > shape.partitions as usize {
         return Err("--batches-per-request is above --partitions, and a request names a partition once".to_owned());
     }
-    Producers::new(shape, template, options.get("port")?, options.get("producers")?)
+    let replayed = match options.text("replay") {
+        "" => None,
+        path => Some(std::fs::read(path).map_err(|e| format!("--replay {path}: {e}"))?),
+    };
+    Producers::new(shape, template, replayed, options.get("port")?, options.get("producers")?)
 }
 
 fn open_readers(options: &Options, reading: Reading) -> Result<Vec<Reader>, String> {
@@ -195,6 +201,11 @@ pub fn run(arguments: &[String]) -> Result<String, String> {
         options: limits,
     };
     run.go(seconds_ns(&options, "warmup")?)?;
+    let answer_path = options.text("answer");
+    if !answer_path.is_empty() {
+        let written = std::fs::write(answer_path, &run.producers.first_answer);
+        written.map_err(|e| format!("--answer {answer_path}: {e}"))?;
+    }
     Ok(run.json())
 }
 
@@ -332,7 +343,8 @@ impl Run {
         let mut turn = Turn::default();
         self.producers.fill_and_flush(lane, now_ns(), &mut turn)?;
         self.note(&turn);
-        watch_writable(&mut self.poll, self.producers.connection_mut(lane), lane)
+        let eager = self.producers.sends_unasked();
+        watch_writable(&mut self.poll, self.producers.connection_mut(lane), lane, eager)
     }
 
     fn turn_producer(&mut self, lane: usize, readable: bool) -> Result<(), String> {
@@ -370,7 +382,7 @@ impl Run {
         } else {
             reader.connection.flush()?;
         }
-        watch_writable(&mut self.poll, &mut reader.connection, self.producers.count() + number)
+        watch_writable(&mut self.poll, &mut reader.connection, self.producers.count() + number, false)
     }
 
     fn json(&self) -> String {
@@ -396,8 +408,9 @@ impl Run {
     }
 }
 
-fn watch_writable(poll: &mut Poll, connection: &mut Connection, token: usize) -> Result<(), String> {
-    let wants = connection.unsent_count() > 0;
+/// `eager`: no answer will say when to go on, only room in the socket.
+fn watch_writable(poll: &mut Poll, connection: &mut Connection, token: usize, eager: bool) -> Result<(), String> {
+    let wants = eager || connection.unsent_count() > 0;
     if wants != connection.wants_writable {
         connection.wants_writable = wants;
         poll.set_writable(connection.socket.as_raw_fd(), token, wants).map_err(|e| e.to_string())?;
