@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -46,6 +48,8 @@ def machine() -> dict[str, object]:
 
 def main() -> None:
     given = arguments()
+    # A harness that is told to stop stops its brokers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows = [row for row in ROWS if given.row is None or row.name in given.row]
     brokers.build_load()
     directory = given.directory or Path(tempfile.mkdtemp(prefix="versus-"))

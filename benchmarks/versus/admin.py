@@ -28,19 +28,22 @@ def create_topics(
         wrong = [(row.name, row.error_code, row.error_message) for row in answer.topics if row.error_code not in (0, EXISTS)]
         if wrong:
             raise RuntimeError(f"creating topics failed: {wrong[:3]}")
-    wait_for_leaders(wire, names)
+    for at in range(0, len(names), a_request):
+        wait_for_leaders(wire, names[at : at + a_request], partitions)
     wire.close()
 
 
-def wait_for_leaders(wire: Wire, names: Sequence[str], deadline_s: float = 120) -> None:
-    metadata = api("Metadata").request
-    wanted = metadata(topics=[metadata.MetadataRequestTopic(name=name) for name in names])
+def wait_for_leaders(wire: Wire, names: Sequence[str], partitions: int, deadline_s: float = 300) -> None:
+    """Waits until each partition serves: Metadata may name a leader before the leader itself knows."""
+    message = api("ListOffsets").request
+    rows = [message.ListOffsetsPartition(partition_index=number, timestamp=-1) for number in range(partitions)]
+    wanted = message(topics=[message.ListOffsetsTopic(name=name, partitions=rows) for name in names])
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        told = wire.ask("Metadata", 9, wanted).topics
-        if all(not topic.error_code and not any(p.error_code for p in topic.partitions) for topic in told):
+        told = wire.ask("ListOffsets", 1, wanted).topics
+        if not any(partition.error_code for topic in told for partition in topic.partitions):
             return
-        time.sleep(0.01)
+        time.sleep(0.005)
     raise TimeoutError(f"not every partition of {names[:3]} has a leader after {deadline_s} s")
 
 

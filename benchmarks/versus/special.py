@@ -158,7 +158,10 @@ def topics(broker: Broker, row: Row, seconds: float, form: Form) -> Result:
     a_request = row.load["a-request"]
     message = api("Metadata").request
     groups = [names[at : at + a_request] for at in range(0, len(names), a_request)]
-    asked = [message(topics=[message.MetadataRequestTopic(name=name) for name in group]) for group in groups]
+    asked = [
+        message(topics=[message.MetadataRequestTopic(name=name) for name in group], allow_auto_topic_creation=False)
+        for group in groups
+    ]
     wire = Wire(broker.port)
     moments = [time.perf_counter()]
     for group in groups:
