@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.versus import brokers, measure
-from benchmarks.versus.brokers import Apache, Broker, Ours
-from benchmarks.versus.loading import Form
+from benchmarks.versus.brokers import Apache, Bare, Broker, Ours
+from benchmarks.versus.loading import Form, run_limits
 from benchmarks.versus.rows import ROWS
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -55,7 +55,7 @@ def main() -> None:
     directory = given.directory or Path(tempfile.mkdtemp(prefix="versus-"))
     processors = "0" if given.pin else None
     form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None)
-    kinds: list[type[Broker]] = [Ours] if given.no_apache else [Ours, Apache]
+    kinds: list[type[Broker]] = [Ours, Bare] if given.no_apache else [Ours, Apache, Bare]
     sides = [kind(directory / kind.__name__.lower(), processors) for kind in kinds]
     told: dict[str, object] = {"machine": machine(), "form": asdict(form), "rows": {}, "verdicts": []}
     began = time.monotonic()
@@ -64,6 +64,8 @@ def main() -> None:
             side.format()
             side.start()
         brokers.touch_page_cache(directory, given.touch_gib << 30)
+        told["limits"] = run_limits(directory)
+        print("limits:", json.dumps(told["limits"]), flush=True)
         for row in rows:
             row_began = time.monotonic()
             found = measure.run_row(row, sides, form)

@@ -206,6 +206,24 @@ class Apache(Broker):
         ]  # fmt: skip
 
 
+class Bare(Broker):
+    """The load generator's own bare loop: no broker, but a limit that is loaded like one."""
+
+    name = "bare"
+
+    def format(self) -> None:
+        (self.directory / "data").mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        return [str(LOAD), "bare", "--port", str(self.port), "--directory", str(self.directory / "data")]
+
+    def create_topic(self, name: str, partitions: int, configs: Mapping[str, str] | None = None) -> None:
+        """Every topic is there."""
+
+    def delete_topic(self, name: str) -> None:
+        """The next topic takes its place."""
+
+
 def wait_until_clean(deadline_s: float = 10, dirty_bytes_max: int = 256 << 20) -> None:
     """Waits until little is left to be written back, for a run must not pay for the one before it."""
     end = time.monotonic() + deadline_s

@@ -49,6 +49,11 @@ def run_load(arguments: Mapping[str, object], processors: str | None = None, tim
     return json.loads(done.stdout)
 
 
+def run_limits(directory: Path, seconds: float = 1) -> dict[str, Any]:
+    command = load_command("limits", {"directory": directory, "seconds": seconds})
+    return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+
+
 def cpu_s(pid: int) -> tuple[float, float]:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) / TICKS, int(fields[12]) / TICKS

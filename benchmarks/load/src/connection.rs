@@ -56,7 +56,16 @@ pub fn connect(port: u16) -> Result<TcpStream, String> {
 
 impl Connection {
     pub fn open(port: u16) -> Result<Connection, String> {
-        let socket = connect(port)?;
+        Connection::of(connect(port)?)
+    }
+
+    /// The other end: what a listener gave.
+    pub fn accepted(socket: TcpStream) -> Result<Connection, String> {
+        socket.set_nodelay(true).map_err(|e| e.to_string())?;
+        Connection::of(socket)
+    }
+
+    fn of(socket: TcpStream) -> Result<Connection, String> {
         socket.set_nonblocking(true).map_err(|e| e.to_string())?;
         Ok(Connection {
             socket,
@@ -138,7 +147,7 @@ impl Connection {
         let room_end = self.inbox.len().min(self.end.saturating_add(bytes_max));
         let room = &mut self.inbox[self.end..room_end];
         match sys::receive(self.socket.as_raw_fd(), room) {
-            Ok(0) => Err("the broker closed the connection".to_owned()),
+            Ok(0) => Err("the other side closed the connection".to_owned()),
             Ok(bytes) => {
                 self.end += bytes;
                 Ok(bytes)
@@ -151,7 +160,7 @@ impl Connection {
     /// Drops up to `bytes` that are not in the inbox yet; gives how many there were.
     pub fn discard(&mut self, bytes: usize) -> Result<usize, String> {
         match sys::discard(self.socket.as_raw_fd(), bytes) {
-            Ok(0) => Err("the broker closed the connection".to_owned()),
+            Ok(0) => Err("the other side closed the connection".to_owned()),
             Ok(bytes) => Ok(bytes),
             Err(error) if would_block(&error) => Ok(0),
             Err(error) => Err(format!("receiving failed: {error}")),

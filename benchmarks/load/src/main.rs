@@ -2,11 +2,13 @@
 //!
 //! It speaks to loopback only, prints one line of JSON, and stops with an error at the first thing that goes wrong.
 
+mod bare;
 mod batches;
 mod connection;
 mod frames;
 mod histogram;
 mod hold;
+mod limits;
 mod options;
 mod producers;
 mod readers;
@@ -21,6 +23,8 @@ type Command = (&'static str, &'static str, &'static [options::Row], fn(&[String
 const COMMANDS: &[Command] = &[
     ("run", "write, read, or both, and tell how it went", run::OPTIONS, run::run),
     ("hold", "open connections and keep them until standard input ends", hold::OPTIONS, hold::run),
+    ("limits", "what the machine itself can do", limits::OPTIONS, limits::run),
+    ("bare", "the least that a broker could do, to be loaded like one", bare::OPTIONS, bare::run),
 ];
 
 fn usage() -> String {

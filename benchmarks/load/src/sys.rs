@@ -120,6 +120,12 @@ pub fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     check_size(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) })
 }
 
+pub fn send_file(socket: RawFd, file: RawFd, offset: u64, bytes: usize) -> io::Result<usize> {
+    let mut offset = offset as libc::off_t;
+    // SAFETY: `offset` outlives the call.
+    check_size(unsafe { libc::sendfile(socket, file, &mut offset, bytes) })
+}
+
 pub fn clock_ticks_per_second() -> f64 {
     // SAFETY: no pointers are passed.
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
