@@ -56,10 +56,14 @@ sim: setup ## run the simulators from one seed: make sim SEED=7
 	$(BIN)/python -m tests.sim.txn --seed $(SEED)
 
 bench: setup ## side by side with Apache Kafka, the short form: about ten minutes, a table
-	$(BIN)/python -m benchmarks.versus --rounds 2 --seconds 1.5
+	$(BIN)/pip install --quiet 'confluent-kafka>=2.5'
+	$(BIN)/python -m benchmarks.versus --rounds 1 --seconds 1.5 --scale 0.2
 
 bench-full: setup ## the long form, whose figures docs/BENCHMARKS.md is rendered from
-	$(BIN)/python -m benchmarks.versus --rounds 5 --seconds 4 --warmup 2
+	$(BIN)/pip install --quiet 'confluent-kafka>=2.5'
+	$(BIN)/python -m benchmarks.versus --rounds 5 --seconds 4 --warmup 2 --warm-brokers 60 --calibrate --growth \
+		--touch-gib 8 --results benchmarks/results/full.json
+	$(BIN)/python -m benchmarks.versus.report benchmarks/results/full.json
 
 fuzz: ## hostile bytes: ten million inputs for every parser in Rust
 	cargo test --release --workspace --exclude pykafkacore-py --quiet -- --ignored fuzz

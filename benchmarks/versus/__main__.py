@@ -13,11 +13,13 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from benchmarks.versus import brokers, measure
-from benchmarks.versus.brokers import Apache, Bare, Broker, Ours
-from benchmarks.versus.loading import Form, run_limits
-from benchmarks.versus.rows import ROWS
+from benchmarks.versus import brokers, calibrate, measure
+from benchmarks.versus.brokers import JVMS, Apache, Bare, Broker, Jvm, Ours
+from benchmarks.versus.growth import GROWTHS, run_growth
+from benchmarks.versus.loading import Form, machine_s, run_limits
+from benchmarks.versus.rows import ROWS, Row
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -31,6 +33,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1, help="part of the work of rows that are counted, not timed")
     parser.add_argument("--touch-gib", type=int, default=4, help="page cache that is touched before anything is measured")
     parser.add_argument("--pin", action="store_true", help="brokers on processor 0, the load on processor 1")
+    parser.add_argument("--growth", action="store_true", help="also how cost grows with connections, partitions, record sizes")
+    parser.add_argument("--calibrate", action="store_true", help="find out first which JVM settings are Apache Kafka's best")
+    parser.add_argument("--jvm", choices=[jvm.name for jvm in JVMS], help="one of them by name")
+    parser.add_argument("--warm-brokers", type=float, default=10, help="seconds of every kind of load before all rows")
     parser.add_argument("--no-apache", action="store_true", help="ours alone")
     parser.add_argument("--directory", type=Path, help="where the brokers keep their data (default: a temporary directory)")
     parser.add_argument("--results", type=Path, default=RESULTS / "latest.json")
@@ -46,42 +52,82 @@ def machine() -> dict[str, object]:
     }
 
 
-def main() -> None:
-    given = arguments()
-    # A harness that is told to stop stops its brokers, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    rows = [row for row in ROWS if given.row is None or row.name in given.row]
-    brokers.build_load()
-    directory = given.directory or Path(tempfile.mkdtemp(prefix="versus-"))
-    processors = "0" if given.pin else None
+def choose_jvm(given: argparse.Namespace, directory: Path, form: Form) -> tuple[Jvm, object]:
+    """The way of running Apache Kafka: named, kept from before, or found out now."""
+    if given.jvm is not None:
+        return next(jvm for jvm in JVMS if jvm.name == given.jvm), "named on the command line"
+    path = given.results.parent / "apache.json"
+    if not given.calibrate and (jvm := calibrate.kept(path)) is not None:
+        return jvm, json.loads(path.read_text())["scores"]
+    if not given.calibrate:
+        return JVMS[0], "not calibrated: its start script's own settings"
+    best, scores = calibrate.best_jvm(directory, max(3.0, form.seconds), form)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"best": best.name, "scores": scores}, indent=1) + "\n")
+    return best, scores
+
+
+def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> None:
+    """Starts all sides, runs every row and plot that was asked for, and fills in what is told."""
     form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None)
-    kinds: list[type[Broker]] = [Ours, Bare] if given.no_apache else [Ours, Apache, Bare]
-    sides = [kind(directory / kind.__name__.lower(), processors) for kind in kinds]
-    told: dict[str, object] = {"machine": machine(), "form": asdict(form), "rows": {}, "verdicts": []}
-    began = time.monotonic()
+    sides: list[Broker] = [Ours(directory / "ours", "0" if given.pin else None)]
+    told |= {"machine": machine(), "form": asdict(form), "pinned": given.pin, "rows": {}, "verdicts": [], "growth": {}}
+    if not given.no_apache:
+        kafka = Apache(directory / "apache", "0" if given.pin else None)
+        kafka.jvm, scores = choose_jvm(given, directory, form)
+        told["apache"] = {"settings": kafka.jvm.told(), "name": kafka.jvm.name, "scores": scores}
+        print("Apache Kafka:", told["apache"]["settings"], flush=True)
+        sides.append(kafka)
+    sides.append(Bare(directory / "bare", "0" if given.pin else None))
     try:
         for side in sides:
             side.format()
             side.start()
         brokers.touch_page_cache(directory, given.touch_gib << 30)
+        for side in sides:
+            calibrate.warm_up(side, given.warm_brokers, form)
         told["limits"] = run_limits(directory)
         print("limits:", json.dumps(told["limits"]), flush=True)
-        for row in rows:
-            row_began = time.monotonic()
-            found = measure.run_row(row, sides, form)
-            verdicts = measure.judge(row, found)
-            told["rows"][row.name] = {"about": row.about, "took_s": time.monotonic() - row_began, "runs": found}
-            told["verdicts"] += [asdict(verdict) for verdict in verdicts]
-            print("\n".join(measure.lines(verdicts)), flush=True)
+        for row in ROWS:
+            if given.row is None or row.name in given.row:
+                run_row(row, sides, form, told)
+        for growth in GROWTHS if given.growth else []:
+            print("growth:", growth.name, flush=True)
+            told["growth"][growth.name] = run_growth(growth, sides[:-1], form)
     finally:
         for side in sides:
             side.discard()
+
+
+def run_row(row: Row, sides: list[Broker], form: Form, told: dict[str, Any]) -> None:
+    began, (_, steal) = time.monotonic(), machine_s()
+    found = measure.run_row(row, sides, form)
+    verdicts = measure.judge(row, found)
+    took_s = time.monotonic() - began
+    stolen = (machine_s()[1] - steal) / took_s
+    told["rows"][row.name] = {"about": row.about, "took_s": took_s, "stolen_cores": stolen, "runs": found}
+    told["verdicts"] += [asdict(verdict) for verdict in verdicts]
+    print("\n".join(measure.lines(verdicts)), flush=True)
+
+
+def main() -> None:
+    given = arguments()
+    # A harness that is told to stop stops its brokers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    brokers.build_load()
+    directory = given.directory or Path(tempfile.mkdtemp(prefix="versus-"))
+    told: dict[str, Any] = {}
+    began = time.monotonic()
+    try:
+        run(given, directory, told)
+    finally:
         if given.directory is None:
             shutil.rmtree(directory, ignore_errors=True)
-    told["took_s"] = time.monotonic() - began
-    given.results.parent.mkdir(parents=True, exist_ok=True)
-    given.results.write_text(json.dumps(told, indent=1) + "\n")
-    print(f"{time.monotonic() - began:.0f} s; results in {given.results}")
+        told["took_s"] = time.monotonic() - began
+        given.results.parent.mkdir(parents=True, exist_ok=True)
+        given.results.write_text(json.dumps(told, indent=1) + "\n")
+    short = [verdict["row"] for verdict in told["verdicts"] if verdict["met"] is False]
+    print(f"{told['took_s']:.0f} s; results in {given.results}; short of a goal: {', '.join(dict.fromkeys(short)) or 'none'}")
 
 
 if __name__ == "__main__":

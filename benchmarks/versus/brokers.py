@@ -224,7 +224,7 @@ class Bare(Broker):
         """The next topic takes its place."""
 
 
-def wait_until_clean(deadline_s: float = 10, dirty_bytes_max: int = 256 << 20) -> None:
+def wait_until_clean(deadline_s: float = 4, dirty_bytes_max: int = 256 << 20) -> None:
     """Waits until little is left to be written back, for a run must not pay for the one before it."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
