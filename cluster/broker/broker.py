@@ -62,6 +62,12 @@ def _housekeeping(settings: BrokerSettings) -> dict[str, Any]:
         "initial_delay_ms": settings["log.initial.task.delay.ms"],
         "retention_period_ms": settings["log.retention.check.interval.ms"],
         "producer_expiration_period_ms": settings["producer.id.expiration.check.interval.ms"],
+        "compacts": settings["log.cleaner.enable"],
+        "compaction_period_ms": settings["log.cleaner.backoff.ms"],
+        "compaction_dedupe_bytes": settings["log.cleaner.dedupe.buffer.size"],
+        "compaction_load_factor": settings["log.cleaner.io.buffer.load.factor"],
+        "compaction_io_buffer_bytes": settings["log.cleaner.io.buffer.size"],
+        "compaction_bytes_per_s": settings["log.cleaner.io.max.bytes.per.second"],
     }
 
 

@@ -317,6 +317,12 @@ impl TimeIndex {
         TimeIndex { file, base_offset }
     }
 
+    /// The index of a sealed segment, wherever that is open.
+    pub fn sealed_in(dir: &Path, base_offset: i64) -> TimeIndex {
+        let path = dir.join(crate::segment::file_name(base_offset, ".timeindex"));
+        TimeIndex::new(IndexFile::sealed(path, Self::ENTRY_BYTES), base_offset)
+    }
+
     /// Timestamp and offset of the last entry.
     pub fn last(&self, storage: &dyn Storage) -> Option<(i64, i64)> {
         let at = self.file.entry_count(storage).checked_sub(1)?;

@@ -16,6 +16,7 @@
 //! INVARIANT: index files hold whole entries and nothing else (Kafka trusts their length after a clean stop).
 
 pub mod checkpoints;
+pub mod cleaner;
 pub mod flush;
 mod handles;
 pub mod index;
@@ -39,7 +40,7 @@ pub use self::lookup::TimestampOffset;
 pub use self::recovery::{OpenOptions, RecoveryReport};
 pub use self::retention::{Doomed, RetentionRules};
 pub use log_dirs::{DirOffsets, LogDir, partition_dir_name};
-pub use producer_state::{ActiveProducer, ProducerCheck, ProducerError};
+pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};
 pub use storage::{FileStorage, Storage, StorageFile};
 
 use std::fmt;

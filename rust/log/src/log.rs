@@ -13,6 +13,7 @@ use std::sync::Arc;
 use record::BatchView;
 use record::batch::{set_base_offset, set_leader_epoch};
 
+use crate::cleaner::CompactionRules;
 use crate::leader_epochs::LeaderEpochs;
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
 use crate::retention::RetentionRules;
@@ -30,9 +31,10 @@ pub struct LogConfig {
     pub index_interval_bytes: usize,
     pub index_bytes_max: usize,
     pub producer_id_expiration_ms: i64,
-    /// `cleanup.policy` has `compact`: a hole between segments is no sign of loss.
+    /// `cleanup.policy` has `compact`; so a hole between segments is no sign of loss.
     pub compacted: bool,
     pub retention: RetentionRules,
+    pub compaction: CompactionRules,
 }
 
 impl Default for LogConfig {
@@ -47,6 +49,7 @@ impl Default for LogConfig {
             producer_id_expiration_ms: i64::MAX,
             compacted: false,
             retention: RetentionRules::default(),
+            compaction: CompactionRules::default(),
         }
     }
 }
@@ -313,10 +316,18 @@ impl Log {
             _ => now_ms - active.created_ms,
         };
         active.size + batch.size_bytes() as u64 > self.config.segment_bytes
-            || waited_ms > self.config.segment_ms - self.jitter_ms(active.base_offset)
+            || waited_ms > self.segment_ms() - self.jitter_ms(active.base_offset)
             || batch.last_offset() - active.base_offset > i64::from(i32::MAX)
             || index_full(&active.offset_index.file, 8)
             || index_full(&active.time_index.file, 12)
+    }
+
+    /// What waits in the active segment is not compacted, so that none of it may wait for longer than that allows.
+    fn segment_ms(&self) -> i64 {
+        match self.config.compaction.lag_ms_max {
+            lag_ms_max if self.config.compacted && lag_ms_max > 0 => self.config.segment_ms.min(lag_ms_max),
+            _ => self.config.segment_ms,
+        }
     }
 
     /// What a segment is rolled earlier by: the same whenever it is asked, and another for each segment of each log, so

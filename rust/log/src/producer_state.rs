@@ -62,6 +62,13 @@ pub struct ActiveProducer {
     pub transaction_first_offset: i64,
 }
 
+/// Where a producer's newest data ends, None if it has only ended transactions; and its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRecord {
+    pub data_offset: Option<i64>,
+    pub producer_epoch: i16,
+}
+
 /// What a batch from a producer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProducerCheck {
@@ -283,6 +290,14 @@ impl ProducerState {
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.producers
             .retain(|_, p| p.transaction_first_offset.is_some() || now_ms.saturating_sub(p.timestamp) < expiration_ms);
+    }
+
+    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
+        let last = |(id, producer): (&i64, &Producer)| {
+            let data_offset = producer.batches.back().map(|batch| batch.last_offset);
+            (*id, LastRecord { data_offset, producer_epoch: producer.epoch })
+        };
+        self.producers.iter().map(last).collect()
     }
 
     pub fn active(&self) -> Vec<ActiveProducer> {

@@ -55,7 +55,11 @@ impl Found {
 impl Segment {
     /// A segment that owns no file yet.
     pub fn blank(path: PathBuf, base_offset: i64, now_ms: i64) -> Segment {
-        let index = |suffix: &str, bytes| IndexFile::empty(path.with_file_name(file_name(base_offset, suffix)), bytes);
+        // A segment in the making has an ending behind all of its names.
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once(".log"));
+        let ending = name.map_or("", |(_, ending)| ending);
+        let index =
+            |suffix: &str, bytes| IndexFile::empty(path.with_file_name(file_name(base_offset, suffix) + ending), bytes);
         Segment {
             base_offset,
             size: 0,

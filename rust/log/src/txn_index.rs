@@ -52,6 +52,29 @@ pub fn read(storage: &dyn Storage, path: &Path) -> Result<Vec<AbortedTransaction
     })
 }
 
+/// As `read`, of a file that may be written at this moment: whole entries only.
+pub fn read_so_far(storage: &dyn Storage, path: &Path) -> Result<Vec<AbortedTransaction>> {
+    let bytes = match storage.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::storage(path, error)),
+    };
+    let whole = bytes.len() / ENTRY_BYTES * ENTRY_BYTES;
+    parse(&bytes[..whole]).ok_or_else(|| Error::corrupt(path, "an entry is not of version 0"))
+}
+
+/// A new file, synced.
+pub fn write(storage: &dyn Storage, path: &Path, entries: &[AbortedTransaction]) -> Result<()> {
+    let bytes: Vec<u8> = entries.iter().flat_map(AbortedTransaction::encode).collect();
+    let write = || {
+        let file = storage.open(path, true)?;
+        file.truncate(0)?;
+        file.write_at(&bytes, 0)?;
+        file.sync_data()
+    };
+    write().map_err(|e| Error::storage(path, e))
+}
+
 /// The entries of a file, None if it is not one.
 pub fn parse(bytes: &[u8]) -> Option<Vec<AbortedTransaction>> {
     let entries = bytes.chunks_exact(ENTRY_BYTES);

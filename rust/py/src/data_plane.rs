@@ -9,7 +9,7 @@ use pyo3::pybacked::PyBackedBytes;
 use server::config::{ListenerConfig, ServerConfig};
 use server::data_plane::Query;
 use server::decided;
-use server::housekeeper::Housekeeping;
+use server::housekeeper::{Compaction, Housekeeping};
 use server::jobs::{EpochEndWanted, OffsetWanted};
 use server::kept::Question;
 use wire::header::Api;
@@ -52,11 +52,25 @@ struct HousekeepingIn {
     initial_delay_ms: u64,
     retention_period_ms: u64,
     producer_expiration_period_ms: u64,
+    compacts: bool,
+    compaction_period_ms: u64,
+    compaction_dedupe_bytes: usize,
+    compaction_load_factor: f64,
+    compaction_io_buffer_bytes: usize,
+    compaction_bytes_per_s: f64,
 }
 
 impl From<HousekeepingIn> for Housekeeping {
     fn from(given: HousekeepingIn) -> Housekeeping {
+        let compaction = Compaction {
+            dedupe_bytes: given.compaction_dedupe_bytes,
+            load_factor: given.compaction_load_factor,
+            io_buffer_bytes: given.compaction_io_buffer_bytes,
+            bytes_per_s: given.compaction_bytes_per_s,
+        };
         Housekeeping {
+            compaction: given.compacts.then_some(compaction),
+            compaction_period: Duration::from_millis(given.compaction_period_ms.max(1)),
             initial_delay: Duration::from_millis(given.initial_delay_ms),
             retention_period: Duration::from_millis(given.retention_period_ms),
             producer_expiration_period: Duration::from_millis(given.producer_expiration_period_ms),

@@ -44,30 +44,35 @@ impl Codec {
     }
 
     pub fn decompress(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.decompress_into(data, bytes_max, &mut out)?;
+        Ok(out)
+    }
+
+    /// As `decompress`, in the place of what `out` held.
+    pub fn decompress_into(self, data: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
         match self {
             Codec::None if data.len() > bytes_max => Err(Error::TooLarge { bytes_max }),
-            Codec::None => Ok(data.to_vec()),
-            Codec::Gzip => self.decompress_gzip(data, bytes_max),
-            Codec::Snappy => self.decompress_snappy(data, bytes_max),
+            Codec::None => {
+                out.extend_from_slice(data);
+                Ok(())
+            }
+            Codec::Gzip => self.decompress_gzip(data, out, bytes_max),
+            Codec::Snappy => self.decompress_snappy(data, out, bytes_max),
             Codec::Lz4 => {
                 // Byte 4 is the frame descriptor's flags: bit 5 says that blocks do not refer to one another.
                 if data.len() > 4 && data[4] & 0x20 == 0 {
                     return Err(self.error("blocks that depend on one another are not supported"));
                 }
                 let frame = lz4_frame_bytes(data).map_or(data, |len| &data[..len]);
-                self.read_bounded(lz4_flex::frame::FrameDecoder::new(frame), bytes_max)
+                self.read_into(lz4_flex::frame::FrameDecoder::new(frame), out, bytes_max)
             }
             Codec::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| self.error(e))?;
-                self.read_bounded(decoder, bytes_max)
+                self.read_into(decoder, out, bytes_max)
             }
         }
-    }
-
-    fn read_bounded(self, reader: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        self.read_into(reader, &mut out, bytes_max)?;
-        Ok(out)
     }
 
     fn read_into(self, reader: impl Read, out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
@@ -76,51 +81,50 @@ impl Codec {
         if out.len() > bytes_max { Err(Error::TooLarge { bytes_max }) } else { Ok(()) }
     }
 
-    fn decompress_gzip(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
-        let (mut out, mut rest) = (Vec::new(), data);
+    fn decompress_gzip(self, data: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
+        let mut rest = data;
         loop {
             let mut member = flate2::bufread::GzDecoder::new(rest);
             if member.header().is_none() && rest.len() < data.len() {
-                return Ok(out);
+                return Ok(());
             }
-            self.read_into(&mut member, &mut out, bytes_max)?;
+            self.read_into(&mut member, out, bytes_max)?;
             rest = member.into_inner();
             if rest.is_empty() {
-                return Ok(out);
+                return Ok(());
             }
         }
     }
 
-    fn decompress_snappy(self, data: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+    fn decompress_snappy(self, data: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
         if !data.starts_with(&XERIAL_MAGIC) {
-            return self.snappy_block(data, bytes_max);
+            return self.snappy_block(data, out, bytes_max);
         }
-        let mut out = Vec::new();
         let mut rest = data.get(XERIAL_HEADER_BYTES..).ok_or_else(|| self.error("stream header cut short"))?;
         while !rest.is_empty() {
             let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(|| self.error("block length cut short"))?;
             let length = u32::from_be_bytes(*length) as usize;
             let block = tail.get(..length).ok_or_else(|| self.error("block cut short"))?;
-            let block = self.snappy_block(block, bytes_max - out.len());
-            out.extend_from_slice(&block.map_err(|error| match error {
-                Error::TooLarge { .. } => Error::TooLarge { bytes_max },
-                other => other,
-            })?);
+            self.snappy_block(block, out, bytes_max)?;
             rest = &tail[length..];
         }
-        Ok(out)
+        Ok(())
     }
 
-    fn snappy_block(self, block: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
+    fn snappy_block(self, block: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
         let promised = snap::raw::decompress_len(block).map_err(|e| self.error(e))?;
-        if promised > bytes_max {
+        if promised > bytes_max - out.len() {
             return Err(Error::TooLarge { bytes_max });
         }
         // Snappy copies at most 64 bytes for every 3 of input: a promise beyond that is a lie, refused before memory.
         if promised > block.len().saturating_mul(64 / 2) {
             return Err(self.error("promised length beyond what the block can hold"));
         }
-        snap::raw::Decoder::new().decompress_vec(block).map_err(|e| self.error(e))
+        let start = out.len();
+        out.resize(start + promised, 0);
+        let written = snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| self.error(e))?;
+        out.truncate(start + written);
+        Ok(())
     }
 
     /// `level` None is Kafka's default of the codec.

@@ -8,6 +8,7 @@ pub mod compression;
 pub mod control;
 pub mod crc32c;
 pub mod records;
+pub mod skim;
 pub mod validate;
 pub mod varint;
 
@@ -15,6 +16,7 @@ pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType};
 pub use builder::{BatchBuilder, BatchFacts, NewRecord};
 pub use compression::Codec;
 pub use records::{RecordRef, Records};
+pub use skim::{Skim, Skimmed};
 pub use validate::{AppendRules, ProduceError, Validated, validate_produce};
 
 use std::fmt;

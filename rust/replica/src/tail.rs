@@ -79,6 +79,13 @@ impl Tail {
         self.release(bytes, budget);
     }
 
+    /// What ends before `offset` is read from the file from now on.
+    pub fn forget_before(&mut self, offset: i64, budget: &TailBudget) {
+        let count = self.entries.partition_point(|entry| entry.last_offset < offset);
+        let bytes = self.entries.drain(..count).map(|entry| entry.batch.len()).sum();
+        self.release(bytes, budget);
+    }
+
     /// Whole batches from the one that holds `offset`, while they end below `upper_offset` and fit `bytes_max`; the
     /// first one even if it does not fit when `min_one` is set. None if `offset` is older than what is held, or if the
     /// region has so many batches that the file serves it better.

@@ -68,7 +68,8 @@ impl DataPlane {
         let publisher_thread =
             JobThread::start("publisher", upcalls.clone(), TIDY_PERIOD, move || tidied.lock().tidy())?;
         let worker_thread = JobThread::start("worker", upcalls.clone(), IDLE_PERIOD, || {})?;
-        let housekeeper = Housekeeper::start(housekeeping, published.clone(), upcalls.clone())?;
+        let housekeeper =
+            Housekeeper::start(housekeeping, config.log_dirs.clone(), published.clone(), upcalls.clone())?;
         Ok(DataPlane {
             shared: Arc::new(Shared::new(config, published, upcalls, inboxes)),
             publisher,

@@ -1,9 +1,10 @@
-//! One thread that keeps the logs in order: retention, delayed removal of files, expiry of producers.
+//! One thread that keeps the logs in order: retention, compaction, delayed removal of files, expiry of producers.
 //!
 //! INVARIANT: a partition's lock is held for renames and a few words of memory, never while batches are read or written.
-//! What goes wrong with one partition is told, and the next one has its turn.
+//! What goes wrong with one partition is told, and the next one has its turn. What takes long lets the rest have its turn
+//! in between, and ends soon after it is told to.
 
-use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,8 +12,10 @@ use std::time::{Duration, Instant};
 use log::{Doomed, FileStorage};
 use parking_lot::{Condvar, Mutex};
 use replica::partition::Partition;
-use replica::view::Published;
+use replica::view::{Published, View};
 
+use crate::cleaning::Cleaning;
+pub use crate::cleaning::Compaction;
 use crate::reactor::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
 
@@ -25,6 +28,10 @@ pub struct Housekeeping {
     pub retention_period: Duration,
     /// `producer.id.expiration.check.interval.ms`
     pub producer_expiration_period: Duration,
+    /// None where `log.cleaner.enable` is off.
+    pub compaction: Option<Compaction>,
+    /// `log.cleaner.backoff.ms`
+    pub compaction_period: Duration,
 }
 
 /// Shared with whoever changes settings or ends the thread.
@@ -41,7 +48,7 @@ impl Desk {
     /// Waits until then, or until settings change; false when it is time to end.
     fn wait_until(&self, when: Instant) -> bool {
         let mut settings = self.settings.lock();
-        if !settings.1 {
+        if !settings.1 && when > Instant::now() {
             self.changed.wait_until(&mut settings, when);
         }
         !settings.1
@@ -56,12 +63,13 @@ pub struct Housekeeper {
 impl Housekeeper {
     pub fn start(
         settings: Housekeeping,
+        dirs: Vec<PathBuf>,
         published: Arc<Published>,
         upcalls: Arc<UpcallQueue>,
     ) -> std::io::Result<Housekeeper> {
         let desk = Arc::new(Desk { settings: Mutex::new((settings, false)), changed: Condvar::new() });
-        let mut rounds = Rounds::new(desk.clone(), published, upcalls);
-        let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || rounds.run())?;
+        let rounds = Rounds::new(desk.clone(), published, upcalls);
+        let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || rounds.run(&dirs))?;
         Ok(Housekeeper { desk, thread: Some(thread) })
     }
 
@@ -79,82 +87,156 @@ impl Housekeeper {
     }
 }
 
+pub fn name(partition: &Partition) -> String {
+    format!("{}-{}", partition.topic.name, partition.index)
+}
+
+/// So many bytes a second, and no more.
+pub struct Throttle {
+    bytes_per_s: f64,
+    free_at: Instant,
+}
+
+/// Time that was not used is not saved up for longer than this.
+const CREDIT: Duration = Duration::from_millis(200);
+
+impl Throttle {
+    pub fn new(bytes_per_s: f64) -> Throttle {
+        Throttle { bytes_per_s: bytes_per_s.max(1.0), free_at: Instant::now() }
+    }
+
+    /// When the next bytes may follow.
+    pub fn spend(&mut self, bytes: usize) -> Instant {
+        let cost = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_s).unwrap_or(Duration::from_secs(3600));
+        let earliest = Instant::now().checked_sub(CREDIT);
+        self.free_at = earliest.map_or(self.free_at, |earliest| self.free_at.max(earliest)) + cost;
+        self.free_at
+    }
+}
+
 /// Something done every so often.
+#[derive(Default)]
 struct Chore {
     last: Option<Instant>,
 }
 
 impl Chore {
-    fn due(&self, started: Instant, first_delay: Duration, period: Duration) -> Instant {
-        self.last.map_or(started + first_delay, |last| last + period)
+    fn due(&self, first: Instant, period: Duration) -> Instant {
+        self.last.map_or(first, |last| last + period)
+    }
+
+    fn begins(&mut self, first: Instant, period: Duration) -> bool {
+        let now = Instant::now();
+        let is_due = self.due(first, period) <= now;
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
     }
 }
 
 /// What the thread itself owns.
-struct Rounds {
+pub struct Rounds {
     desk: Arc<Desk>,
     published: Arc<Published>,
     upcalls: Arc<UpcallQueue>,
     started: Instant,
     retention: Chore,
     expiration: Chore,
+    compaction: Chore,
     /// Not sorted: topics differ in how long their files stay.
-    doomed: VecDeque<(Instant, Doomed)>,
+    doomed: Vec<(Instant, Doomed)>,
 }
 
 impl Rounds {
     fn new(desk: Arc<Desk>, published: Arc<Published>, upcalls: Arc<UpcallQueue>) -> Rounds {
-        let (retention, expiration) = (Chore { last: None }, Chore { last: None });
-        Rounds { desk, published, upcalls, started: Instant::now(), retention, expiration, doomed: VecDeque::new() }
+        Rounds {
+            desk,
+            published,
+            upcalls,
+            started: Instant::now(),
+            retention: Chore::default(),
+            expiration: Chore::default(),
+            compaction: Chore::default(),
+            doomed: Vec::new(),
+        }
     }
 
-    fn run(&mut self) {
+    fn run(mut self, dirs: &[PathBuf]) {
+        crate::sys::yield_to_others();
+        let mut cleaning = Cleaning::new(dirs, &self);
         loop {
+            self.short_chores();
             let settings = self.desk.settings();
-            let now = Instant::now();
-            let retention_due = self.retention.due(self.started, settings.initial_delay, settings.retention_period);
-            let expiration_due =
-                self.expiration.due(self.started, settings.initial_delay, settings.producer_expiration_period);
-            if retention_due <= now {
-                self.retention.last = Some(now);
-                self.for_each_partition(Rounds::retain);
-                continue;
+            let first = self.started + settings.initial_delay;
+            if let Some(compaction) = &settings.compaction
+                && self.compaction.begins(first, settings.compaction_period)
+                && !cleaning.round(compaction, &mut self)
+            {
+                return;
             }
-            if expiration_due <= now {
-                self.expiration.last = Some(now);
-                self.for_each_partition(|_, partition| partition.expire_producers(wall_clock_ms()));
-                continue;
-            }
-            self.remove_doomed(now);
-            let removal_due = self.doomed.iter().map(|(when, _)| *when).min();
-            let next = [Some(retention_due), Some(expiration_due), removal_due].into_iter().flatten().min();
-            if !self.desk.wait_until(next.unwrap_or(retention_due)) {
+            let compaction_due = self.compaction.due(first, settings.compaction_period);
+            let due = [
+                Some(self.retention.due(first, settings.retention_period)),
+                Some(self.expiration.due(first, settings.producer_expiration_period)),
+                settings.compaction.map(|_| compaction_due),
+                self.doomed.iter().map(|(when, _)| *when).min(),
+            ];
+            if !self.desk.wait_until(due.into_iter().flatten().min().unwrap_or(first)) {
                 return;
             }
         }
     }
 
-    fn for_each_partition(&mut self, mut work: impl FnMut(&mut Rounds, &Arc<Partition>)) {
-        let view = self.published.load_full();
-        for partition in view.partitions() {
-            work(self, partition);
+    /// What has its turn even while something else takes long.
+    fn short_chores(&mut self) {
+        let settings = self.desk.settings();
+        let first = self.started + settings.initial_delay;
+        let view = self.view();
+        if self.retention.begins(first, settings.retention_period) {
+            view.partitions().for_each(|partition| self.retain(partition));
+        }
+        if self.expiration.begins(first, settings.producer_expiration_period) {
+            let now_ms = wall_clock_ms();
+            view.partitions().for_each(|partition| partition.expire_producers(now_ms));
+        }
+        self.remove_doomed(Instant::now());
+    }
+
+    /// Called now and then by what takes long, which may go on at `when`. False when it is time to end.
+    pub fn meanwhile(&mut self, when: Instant) -> bool {
+        self.short_chores();
+        loop {
+            if !self.desk.wait_until(when) {
+                return false;
+            }
+            if when <= Instant::now() {
+                return true;
+            }
         }
     }
 
-    fn retain(&mut self, partition: &Arc<Partition>) {
-        let name = || format!("{}-{}", partition.topic.name, partition.index);
+    pub fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    pub fn tell(&self, level: Level, text: String) {
+        self.upcalls.notice(level, text);
+    }
+
+    pub fn retain(&mut self, partition: &Arc<Partition>) {
         match partition.retain(wall_clock_ms()) {
             Ok(None) => {}
             Ok(Some(retained)) => {
                 let (count, start) = (retained.segment_count, retained.log_start_offset);
-                self.upcalls.notice(Level::Info, format!("{}: {count} segments deleted, it starts at {start}", name()));
+                self.tell(Level::Info, format!("{}: {count} segments deleted, it starts at {start}", name(partition)));
                 self.doom(partition, retained.doomed);
             }
-            Err(error) => self.upcalls.notice(Level::Error, format!("{}: cannot delete segments: {error}", name())),
+            Err(error) => self.tell(Level::Error, format!("{}: cannot delete segments: {error}", name(partition))),
         }
     }
 
-    fn doom(&mut self, partition: &Partition, doomed: Doomed) {
+    pub fn doom(&mut self, partition: &Partition, doomed: Doomed) {
         let delay_ms = partition.topic.settings.load().log.retention.file_delete_delay_ms;
         let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
         let when = Instant::now().checked_add(delay);
@@ -172,5 +254,23 @@ impl Rounds {
             }
             *when > now
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_lets_through_what_it_may_and_saves_little_up() {
+        let mut throttle = Throttle::new(1000.0);
+        let start = Instant::now();
+        (0..10).for_each(|_| {
+            throttle.spend(1000);
+        });
+        let took = throttle.spend(0) - start;
+        assert!(took >= Duration::from_secs(10) - CREDIT, "{took:?}");
+        let mut unbounded = Throttle::new(f64::MAX);
+        assert!(unbounded.spend(usize::MAX) <= Instant::now() + CREDIT);
     }
 }

@@ -8,6 +8,7 @@
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
 //! ```
 
+mod cleaning;
 pub mod config;
 pub mod connection;
 pub mod data_plane;

@@ -1,4 +1,4 @@
-"""Retention, as clients and the directory see it: settings of topics, live changes, restarts.
+"""Retention and compaction, as clients and the directory see it: settings of topics, live changes, restarts.
 
 Each test waits for what the housekeeper does by asking for it again and again; its rounds are a few ms apart here.
 """
@@ -19,7 +19,11 @@ from pykafkacore.testing import Broker
 from tests.cluster.broker.test_broker import BROKER, DELETE, TOPIC, alter, create, latest, produce
 from tests.support.wire import Wire, fetch_frame
 
-ROUNDS = {"log.initial.task.delay.ms": "5", "log.retention.check.interval.ms": "5"}
+ROUNDS = {
+    "log.initial.task.delay.ms": "5",
+    "log.retention.check.interval.ms": "5",
+    "log.cleaner.backoff.ms": "5",
+}
 SMALL = {"internal.segment.bytes": "2000", "retention.ms": "-1", "file.delete.delay.ms": "0"}
 LONG_AGO, DAY_MS = 1_000_000, 86_400_000
 
@@ -150,3 +154,98 @@ def test_a_reader_in_the_middle_of_a_deleted_segment_gets_all_of_it(broker: Brok
     size = int.from_bytes(head[:4])
     assert len(slow._file.read(size - 4092)) == size - 4092 > 30 << 20
     slow.close()
+
+
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "internal.segment.bytes": "2000",
+    "min.cleanable.dirty.ratio": "0.01",
+    "file.delete.delay.ms": "0",
+    "delete.retention.ms": "100",
+}
+
+
+def put(wire: Wire, topic: str, *records: tuple[bytes, bytes | None], **facts: object) -> None:
+    rows = [(int(time.time() * 1000), key, value, []) for key, value in records]
+    assert produce(wire, topic, _core.build_batch(rows, **facts)) == Code.NONE
+
+
+def fetched(wire: Wire, topic: str) -> list[tuple[int, bytes, bytes | None]]:
+    """Offset, key and value of every record."""
+    found, at, end = [], earliest(wire, topic), latest(wire, topic)
+    while at < end:
+        wire.send(fetch_frame(topic, 0, at, 1 << 20))
+        data = decode_response(api("Fetch"), 12, wire.receive())[1].responses[0].partitions[0].records
+        for batch in _core.parse_batches(bytes(data)):
+            found += [(offset, key, value) for offset, _, key, value, _ in batch["records"] if offset >= at]
+            at = batch["last_offset"] + 1
+    return found
+
+
+def test_of_each_key_the_newest_record_stays_and_a_reader_at_the_end_sees_the_same(wire: Wire) -> None:
+    create(wire, "compacted", configs=COMPACTED)
+    for number in range(60):
+        put(wire, "compacted", (b"k%d" % (number % 4), b"%d" % number + bytes(300)))
+    assert comes(lambda: len(fetched(wire, "compacted")) <= 10), len(fetched(wire, "compacted"))
+    found = fetched(wire, "compacted")
+    assert {key: value.rstrip(b"\0") for _, key, value in found} == {b"k%d" % (n % 4): b"%d" % n for n in range(56, 60)}
+    assert [offset for offset, _, _ in found] == sorted(int(value.rstrip(b"\0")) for _, _, value in found)
+    assert (earliest(wire, "compacted"), latest(wire, "compacted")) == (0, 60)
+
+
+def test_a_tombstone_is_seen_and_then_goes(wire: Wire) -> None:
+    create(wire, "buried", configs=COMPACTED)
+    put(wire, "buried", (b"a", b"1"))
+    put(wire, "buried", (b"a", None))
+    assert [value for _, key, value in fetched(wire, "buried") if key == b"a"][-1:] == [None]
+    fill = iter(range(10_000))
+
+    def gone() -> bool:
+        put(wire, "buried", (b"filler", b"%d" % next(fill) + bytes(300)))
+        return b"a" not in {key for _, key, _ in fetched(wire, "buried")}
+
+    assert comes(gone)
+
+
+def test_a_compacted_log_is_the_same_after_a_restart_and_is_not_compacted_anew(tmp_path: Path) -> None:
+    with Broker(ROUNDS, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        create(wire, "again", configs=COMPACTED)
+        for number in range(60):
+            put(wire, "again", (b"k%d" % (number % 4), b"%d" % number + bytes(300)))
+        # Five to a segment: the active one, and of what is sealed each key once.
+        assert comes(lambda: [offset for offset, _, _ in fetched(wire, "again")] == list(range(51, 60)))
+        before = fetched(wire, "again")
+        wire.close()
+    checkpoint = (broker.data / "cleaner-offset-checkpoint").read_text().splitlines()
+    assert checkpoint[:2] == ["0", "1"]
+    assert checkpoint[2].startswith("again 0 ")
+    with Broker(ROUNDS, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        assert fetched(wire, "again") == before
+        wire.close()
+
+
+def test_compact_and_delete_do_both(wire: Wire) -> None:
+    create(wire, "both", configs={**COMPACTED, "cleanup.policy": "compact,delete", "retention.ms": str(DAY_MS)})
+    write(wire, "both", 10, LONG_AGO)
+    for number in range(40):
+        put(wire, "both", (b"k%d" % (number % 4), b"%d" % number + bytes(300)))
+    assert comes(lambda: earliest(wire, "both") == 10)
+    assert comes(lambda: len(fetched(wire, "both")) <= 10)
+
+
+def test_a_log_that_cannot_be_compacted_is_set_aside_and_the_others_go_on(broker: Broker, wire: Wire) -> None:
+    create(wire, "rotten", configs={**COMPACTED, "min.compaction.lag.ms": "10000000", "max.compaction.lag.ms": "20000000"})
+    create(wire, "sound", configs=COMPACTED)
+    for number in range(40):
+        put(wire, "rotten", (b"k%d" % (number % 4), b"%d" % number + bytes(300)))
+    path = broker.data / "rotten-0" / f"{0:020}.log"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    assert alter(wire, TOPIC, "rotten", "min.compaction.lag.ms", "0") == Code.NONE
+    for number in range(40):
+        put(wire, "sound", (b"k%d" % (number % 4), b"%d" % number + bytes(300)))
+    assert comes(lambda: len(fetched(wire, "sound")) <= 10)
+    assert len(fetched(wire, "rotten")) == 40

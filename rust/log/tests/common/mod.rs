@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log::cleaner::{Cleaned, Cleaner, CleanerSettings, CleaningReport, Course, Interruption};
 use log::storage::MemoryStorage;
 use log::{Log, LogConfig, OpenOptions, RecoveryReport};
 use record::{BatchBuilder, BatchFacts, NewRecord};
@@ -123,4 +124,29 @@ pub fn read_from(log: &Log, offset: i64, bytes_max: usize) -> Vec<Vec<u8>> {
         }
     }
     batches
+}
+
+/// A course that swaps in a log that nobody else has, and never stops.
+pub struct Swapping<'a>(pub &'a mut Log);
+
+impl Course for Swapping<'_> {
+    fn spent(&mut self, _bytes: usize) -> bool {
+        true
+    }
+
+    fn swap(&mut self, cleaned: Cleaned) -> log::Result<bool> {
+        Ok(self.0.swap_in(&cleaned)?.is_some())
+    }
+}
+
+pub fn cleaner(dedupe_bytes: usize) -> Cleaner {
+    Cleaner::new(&CleanerSettings { dedupe_bytes, load_factor: 0.9, io_buffer_bytes: 0, hash_key: (1, 2) })
+}
+
+/// Cleans what is dirty behind `checkpoint`, whatever the ratio. None if nothing is.
+pub fn clean(log: &mut Log, checkpoint: Option<i64>, now_ms: i64) -> Result<Option<CleaningReport>, Interruption> {
+    let Some(job) = log.cleanable(log.log_end_offset(), checkpoint) else { return Ok(None) };
+    let Some(plan) = job.plan(now_ms) else { return Ok(None) };
+    let last_records = log.last_records();
+    cleaner(1 << 20).clean(&job, &plan, &last_records, now_ms, &mut Swapping(log)).map(Some)
 }

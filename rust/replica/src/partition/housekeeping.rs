@@ -1,8 +1,10 @@
 //! What the housekeeper does to a replica's log: each is short, under the partition's lock, and reads or writes no batch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use log::{Doomed, Log};
+use log::cleaner::{Cleanable, Cleaned};
+use log::{Doomed, LastRecord, Log};
 
 use super::Partition;
 
@@ -35,5 +37,25 @@ impl Partition {
 
     pub fn expire_producers(&self, now_ms: i64) {
         self.with_log(|log: &mut Log, _| log.expire_producers(now_ms));
+    }
+
+    /// What a cleaning from `checkpoint` on would go by. None if the log is not compacted, or not there.
+    pub fn cleanable(&self, checkpoint: Option<i64>) -> Option<Cleanable> {
+        self.with_log(|log, context| log.cleanable(context.high_watermark, checkpoint)).flatten()
+    }
+
+    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
+        self.with_log(|log, _| log.last_records()).unwrap_or_default()
+    }
+
+    /// A cleaned segment takes the place of those that it covers. None if the log has changed meanwhile.
+    pub fn swap_in(&self, cleaned: &Cleaned) -> log::Result<Option<Doomed>> {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let Some(log) = &mut inner.log else { return Ok(None) };
+        let doomed = log.swap_in(cleaned)?;
+        // The file has no list of aborted transactions any more that would fit what is kept in memory.
+        inner.tail.forget_before(cleaned.end_offset(), &self.budget);
+        Ok(doomed)
     }
 }
