@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SEED ?= 1
+HISTORIES ?= 20000
 export CARGO_TERM_COLOR ?= never
 
 .DEFAULT_GOAL := help
@@ -65,6 +66,9 @@ bench-full: setup ## the long form, whose figures docs/BENCHMARKS.md is rendered
 		--touch-gib 8 --results benchmarks/results/full.json
 	$(BIN)/python -m benchmarks.versus.report benchmarks/results/full.json
 
+crash: ## histories of a log crashed before every change of its storage: make crash HISTORIES=100000
+	HISTORIES=$(HISTORIES) cargo test --release -p pykafkacore-log --test crash_points --quiet -- --nocapture
+
 fuzz: ## hostile bytes: ten million inputs for every parser in Rust
 	cargo test --release --workspace --exclude pykafkacore-py --quiet -- --ignored fuzz
 
@@ -76,4 +80,4 @@ ci: test verify compat ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(VENV) target dist
 
-.PHONY: help setup run test compat verify fix sim bench bench-full fuzz wheel ci clean
+.PHONY: help setup run test compat verify fix sim bench bench-full crash fuzz wheel ci clean

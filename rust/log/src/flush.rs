@@ -28,6 +28,7 @@ pub struct Flush {
     unsynced: Unsynced,
     active_base: i64,
     end_offset: i64,
+    stable_offset: i64,
     cuts: u64,
 }
 
@@ -111,6 +112,7 @@ impl Log {
             unsynced: self.unsynced.clone(),
             active_base: self.segments[self.segments.len() - 1].base_offset,
             end_offset: self.end_offset,
+            stable_offset: self.producers.last_stable_offset(self.end_offset),
             cuts: self.cuts,
             dir: self.dir.clone(),
             storage,
@@ -131,6 +133,7 @@ impl Log {
             self.unsynced = Unsynced { version: self.unsynced.version, ..Unsynced::default() };
         }
         self.recovery_point = self.recovery_point.max(end_offset);
+        self.stable_on_disk = self.stable_on_disk.max(flush.stable_offset);
         let Some((_, sealed)) = self.segments.split_last() else { return };
         for segment in sealed.iter().rev().take(flush.records.len()) {
             segment.release_file();

@@ -133,6 +133,10 @@ pub struct Log {
     pub(crate) cuts: u64,
     /// The highest recovery point before any cut: a checkpoint of it may still be on the disk.
     pub(crate) recovery_point_seen: i64,
+    /// Before it, every transaction has ended, and its marker is on the disk.
+    pub(crate) stable_on_disk: i64,
+    /// Of transactions that ended before it, only the snapshot knew that they were not open any more.
+    pub(crate) producers_known_from: i64,
     pub(crate) poisoned: Option<String>,
 }
 
@@ -565,6 +569,7 @@ impl Log {
             log.end_offset = end;
             log.start_offset = log.start_offset.min(end);
             log.recovery_point = log.recovery_point.min(end);
+            log.stable_on_disk = log.stable_on_disk.min(end);
             log.epochs.truncate_end(end);
             log.epochs.write(&*log.storage, true)?;
             log.unsynced.epochs = false;
@@ -616,6 +621,7 @@ impl Log {
             log.start_offset = offset;
             log.end_offset = offset;
             log.recovery_point = offset;
+            log.stable_on_disk = offset;
             log.producers = ProducerState::default();
             log.newest_snapshot = None;
             log.snapshot_at_end = false;

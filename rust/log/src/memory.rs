@@ -5,7 +5,8 @@
 //! What survives a power failure, at the choice of a seed:
 //! - of a file, what was synced, and any part of what was written behind it, whole, torn or as zeros
 //! - a cut that was not synced may come undone
-//! - of a directory, each entry as it is or as it was when the directory was last synced
+//! - of a directory, each entry as it is or as it was when the directory was last synced; a rename is done or undone as a
+//!   whole, so that no file loses both of its names
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -184,9 +185,16 @@ impl MemoryStorage {
         let entries = self.entries.lock();
         let paths: BTreeSet<&PathBuf> = entries.now.keys().chain(entries.synced.keys()).collect();
         let mut files = BTreeMap::new();
+        let names: BTreeMap<_, _> = entries.now.iter().map(|(path, file)| (Arc::as_ptr(file), path)).collect();
+        // Where a file that was synced under this name has gone since.
+        let moved = |path: &PathBuf| {
+            names.get(&Arc::as_ptr(entries.synced.get(path)?)).copied().filter(|target| *target != path)
+        };
+        let is_now: BTreeMap<_, _> = paths.iter().map(|path| (*path, chance.below(2) == 0)).collect();
         for path in paths {
             let (now, synced) = (entries.now.get(path), entries.synced.get(path));
-            let survivor = if chance.below(2) == 0 { now } else { synced };
+            let last_name = std::iter::successors(Some(path), |path| moved(path)).take(8).last().unwrap_or(path);
+            let survivor = if is_now[last_name] { now } else { synced };
             let Some(file) = survivor else { continue };
             let content = file.content.lock();
             let mut bytes = content.bytes[..content.synced_bytes].to_vec();

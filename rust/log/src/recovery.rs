@@ -120,6 +120,8 @@ impl Log {
             is_changed: !clean_shutdown || report.created || identity_written,
             cuts: 0,
             recovery_point_seen: recovery_point,
+            stable_on_disk: 0,
+            producers_known_from: 0,
             poisoned: None,
         };
         log.refuse_old_formats()?;
@@ -164,6 +166,9 @@ impl Log {
             None => log.rebuild_producers(log.end_offset)?,
         }
         log.is_changed |= scan_was_made || !report.remade.is_empty() || log.unsynced.epochs;
+        if log.recovery_point == log.end_offset {
+            log.stable_on_disk = log.producers.last_stable_offset(log.end_offset);
+        }
         Ok((log, report))
     }
 
@@ -379,6 +384,7 @@ impl Log {
             remove_if_there(&*storage, &path)?;
         }
         self.snapshot_at_end = from == self.end_offset;
+        self.producers_known_from = from;
         let Log { segments, unsynced, .. } = self;
         for segment in segments {
             if from >= self.end_offset {

@@ -10,8 +10,9 @@
 //!
 //! INVARIANT: only whole segments go, from the oldest on, and never a record at or above the high watermark.
 //! INVARIANT: a log always has an active segment: when all of it goes, it rolls first.
-//! A power failure may bring `.deleted` files back under their old names: they lie before the start of the log, or are
-//! planned for deletion again.
+//! A power failure may bring `.deleted` files back under their old names. They lie before the start of the log; or, where
+//! its checkpoint is older, they are the newest of those deleted (the oldest are renamed first, and file systems keep that
+//! order), and are deleted again.
 
 use std::path::PathBuf;
 

@@ -229,11 +229,11 @@ fn a_map_without_room_for_all_keys_cleans_in_several_rounds() {
         }
     }
     seal(&mut log);
+    let last_records = log.last_records();
     let (mut checkpoint, mut rounds) = (None, 0);
     while let Some(job) = log.cleanable(log.log_end_offset(), checkpoint)
         && let Some(plan) = job.plan(500)
     {
-        let last_records = log.last_records();
         let report = cleaner(24 * 50).clean(&job, &plan, &last_records, 500, &mut Swapping(&mut log)).unwrap();
         assert!(Some(report.end_offset) > checkpoint);
         (checkpoint, rounds) = (Some(report.end_offset), rounds + 1);

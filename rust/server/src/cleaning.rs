@@ -116,6 +116,10 @@ impl Cleaning {
             if settings.log.retention.deletes {
                 rounds.retain(partition);
             }
+            if partition.flush_lets_clean() {
+                // Asked of the disk's own thread; the next round finds it done.
+                partition.flush_soon();
+            }
             if let Some((_, plan)) = self.plan(partition).filter(|(_, plan)| plan.is_due) {
                 found.push(Candidate { partition: partition.clone(), dirty_ratio: plan.dirty_ratio });
             }
@@ -132,8 +136,14 @@ impl Cleaning {
 
     /// False if the cleaning was stopped, to be taken up after a restart.
     fn clean(&mut self, partition: &Arc<Partition>, settings: &Compaction, rounds: &mut Rounds) -> bool {
+        let last_records = match partition.flush_for_cleaning() {
+            Ok(last_records) => last_records,
+            Err(error) => {
+                self.failed(partition, &error, rounds);
+                return true;
+            }
+        };
         let Some((job, plan)) = self.plan(partition) else { return true };
-        let last_records = partition.last_records();
         if self.cleaner.as_ref().is_none_or(|(made_for, _)| made_for != settings) {
             let Compaction { dedupe_bytes, load_factor, io_buffer_bytes, .. } = *settings;
             let hash_key = self.hash_key;
@@ -180,6 +190,7 @@ impl Cleaning {
             rounds.tell(Level::Error, format!("{name} cannot be compacted now: {error}; make room on the disk"));
             return;
         }
+        partition.failed(error);
         let text = format!("{name} is not compacted any more until the broker is started again: {error}");
         rounds.tell(Level::Error, text);
         self.set_aside.insert(partition.key(), error.to_string());

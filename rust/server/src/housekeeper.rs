@@ -232,7 +232,10 @@ impl Rounds {
                 self.tell(Level::Info, format!("{}: {count} segments deleted, it starts at {start}", name(partition)));
                 self.doom(partition, retained.doomed);
             }
-            Err(error) => self.tell(Level::Error, format!("{}: cannot delete segments: {error}", name(partition))),
+            Err(error) => {
+                partition.failed(&error);
+                self.tell(Level::Error, format!("{}: cannot delete segments: {error}", name(partition)));
+            }
         }
     }
 

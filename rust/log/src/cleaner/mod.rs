@@ -6,8 +6,8 @@
 //!   reader        sealed segments, batch by batch                          swap          new segments for old ones
 //! ```
 //!
-//! INVARIANT: nothing at or above the last stable offset, the high watermark or the recovery point is touched, nor the
-//! active segment.
+//! INVARIANT: nothing at or above the last stable offset or the high watermark is touched, nor the active segment, nor
+//! what is decided by a record or a marker that is not on the disk.
 //! INVARIANT: both passes read files that do not change, without the log's lock; it is taken to plan and to swap.
 //! INVARIANT: a record is dropped only for a newer one of its key that is on the disk, for an aborted transaction, for an
 //! expired tombstone, or for having no key.
@@ -49,6 +49,16 @@ pub struct Cleanable {
     /// Of all segments; the last is the active one.
     pub segments: Vec<SegmentFacts>,
     pub bounds: Bounds,
+    /// What is before it is on the disk, and on all replicas in sync: it stays.
+    pub settled_offset: i64,
+}
+
+/// The last record of each producer, as of an end of the log. They are noted, then the log is flushed, then it is cleaned:
+/// a batch may go for not being its producer's last only if no later one can be lost.
+#[derive(Clone, Debug, Default)]
+pub struct LastRecords {
+    pub by_producer: HashMap<i64, LastRecord>,
+    pub end_offset: i64,
 }
 
 impl Cleanable {
@@ -94,7 +104,7 @@ impl Cleanable {
 pub enum Interruption {
     /// The caller wanted it so.
     Stopped,
-    /// The log was changed under it: segments were deleted, or cut off.
+    /// The log was changed under it: segments were deleted, or cut off. Or what it noted is not settled yet.
     Overtaken,
     Failed(Error),
 }
@@ -155,15 +165,18 @@ impl Cleaner {
         }
     }
 
-    /// Cleans one log. `last_records`: of each producer that is known, noted after the plan was made.
+    /// Cleans one log, for which the plan was made after `last_records` had been noted and the log flushed.
     pub fn clean(
         &mut self,
         job: &Cleanable,
         plan: &CleaningPlan,
-        last_records: &HashMap<i64, LastRecord>,
+        last_records: &LastRecords,
         now_ms: i64,
         course: &mut dyn Course,
     ) -> Outcome<CleaningReport> {
+        if job.settled_offset < last_records.end_offset {
+            return Err(Interruption::Overtaken);
+        }
         remove_unfinished(job)?;
         let (first_base, end) = (job.segments[0].base_offset, plan.end_offset);
         let aborted = collect_aborted(job, first_base, end)?;
@@ -180,7 +193,7 @@ impl Cleaner {
             end_offset: end,
             now_ms,
             delete_retention_ms: job.config.compaction.delete_retention_ms,
-            last_records,
+            last_records: &last_records.by_producer,
         };
         let outcome = groups
             .into_iter()
@@ -214,7 +227,9 @@ impl Cleaner {
         let Cleaner { map, input, inflated, piece_bytes, .. } = self;
         map.clear();
         let from = plan.first_dirty_offset;
-        let mut transactions = PassedTransactions::new(aborted);
+        // Those that ended before would be taken for the next ones of their producers.
+        let ongoing: Vec<_> = aborted.iter().filter(|aborted| aborted.last_offset >= from).copied().collect();
+        let mut transactions = PassedTransactions::new(&ongoing);
         let dirty = |each: &&SegmentFacts| each.end_offset > from && each.end_offset <= plan.end_offset;
         for facts in job.segments.iter().filter(dirty) {
             let path = job.dir.join(file_name(facts.base_offset, ".log"));
@@ -223,8 +238,9 @@ impl Cleaner {
                 let corrupt = |why: record::Error| Error::corrupt(&path, why.to_string());
                 let Some(batch) = reader.next()? else { break };
                 let size = batch.size_bytes();
-                let is_aborted = transactions.pass(&batch).map_err(corrupt)?;
-                if !batch.is_control() && !is_aborted && batch.last_offset() >= from && batch.record_count() > 0 {
+                let passed = batch.last_offset() >= from;
+                let is_aborted = passed && transactions.pass(&batch).map_err(corrupt)?;
+                if passed && !batch.is_control() && !is_aborted && batch.record_count() > 0 {
                     let codec = filter::codec_of(&batch).map_err(corrupt)?;
                     let payload = filter::inflate(codec, &batch, inflated).map_err(corrupt)?;
                     for record in Skim::new(payload, batch.record_count()) {
@@ -273,7 +289,8 @@ impl Cleaner {
         }
         let cleaned = output.finish(&kept)?;
         match course.swap(cleaned)? {
-            true => Ok(()),
+            // The last renames are on the disk before anything else happens: a new `.cleaned` beside a `.swap` undoes it.
+            true => Ok(job.storage.sync_dir(&job.dir).map_err(|e| Error::storage(&job.dir, e))?),
             false => {
                 remove_unfinished(job)?;
                 Err(Interruption::Overtaken)

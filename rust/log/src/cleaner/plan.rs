@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `end` is where the segment begins that holds the first offset of any of these: the last stable offset, the high
-//! watermark, what is not on the disk yet, the active segment, a record younger than `min.compaction.lag.ms`.
+//! watermark, what is not on the disk yet or belongs to a transaction whose marker is not, the active segment, a record younger than `min.compaction.lag.ms`.
 
 use crate::retention::SegmentFacts;
 
@@ -47,7 +47,7 @@ pub struct Bounds {
     pub start_offset: i64,
     /// Of the last cleaning.
     pub checkpoint: Option<i64>,
-    /// Nothing at or behind it is touched: the least of last stable offset, high watermark and recovery point.
+    /// Nothing at or behind it is touched.
     pub upper_offset: i64,
 }
 

@@ -8,16 +8,14 @@
 //!   .log      the .swap is renamed
 //! ```
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use record::BatchView;
 
-use super::{Cleanable, SegmentSizes};
+use super::{Cleanable, LastRecords, SegmentSizes};
 use crate::layout::SegmentFiles;
 use crate::log::{Log, remove_if_there};
-use crate::producer_state::LastRecord;
 use crate::retention::{Doomed, SegmentFacts};
 use crate::segment::{Segment, file_name};
 use crate::storage::StorageFile;
@@ -146,7 +144,7 @@ impl Log {
     /// they are not there any more.
     pub fn swap_in(&mut self, cleaned: &Cleaned) -> Result<Option<Doomed>> {
         let Some(place) = self.place_of(cleaned) else { return Ok(None) };
-        self.guarded(|log| {
+        let swapped = self.guarded(|log| {
             let storage = log.storage.clone();
             let base_offset = cleaned.covers[0].base_offset;
             let suffixes = || Segment::file_suffixes().into_iter().rev();
@@ -183,26 +181,37 @@ impl Log {
             let segment = Segment::open(&*storage, &log.dir, &files, false, cleaned.created_ms)?;
             log.segments.splice(place, [segment]);
             Ok(Some(doomed))
-        })
+        });
+        // Half of a swap cannot be undone here: the next start does it, and until then nothing is written.
+        swapped.inspect_err(|error| self.poison(&error.to_string()))
     }
 
     /// What a cleaning of this log would need to know. None if it is not compacted, or not written any more.
     pub fn cleanable(&self, high_watermark: i64, checkpoint: Option<i64>) -> Option<Cleanable> {
-        if !self.config.compacted || self.is_poisoned() || self.segments.len() == 1 {
+        // What a snapshot tells as ended may have been ended by a marker at or above the high watermark.
+        let is_known = high_watermark >= self.producers_known_from;
+        if !self.config.compacted || self.is_poisoned() || self.segments.len() == 1 || !is_known {
             return None;
         }
-        let upper_offset = self.last_stable_offset(high_watermark).min(high_watermark).min(self.recovery_point);
+        let upper_offset = self.last_stable_offset(high_watermark).min(high_watermark).min(self.stable_on_disk);
         Some(Cleanable {
             storage: self.storage.clone(),
             dir: self.dir.clone(),
             config: self.config.clone(),
             segments: self.segment_facts(),
             bounds: super::Bounds { start_offset: self.start_offset, checkpoint, upper_offset },
+            settled_offset: high_watermark.min(self.recovery_point),
         })
     }
 
+    /// Whether more could be cleaned if it were on the disk.
+    pub fn flush_lets_clean(&self, high_watermark: i64) -> bool {
+        let active_base = self.segments[self.segments.len() - 1].base_offset;
+        self.needs_flush() && self.stable_on_disk < active_base.min(self.last_stable_offset(high_watermark))
+    }
+
     /// The last record of each producer that is known.
-    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
-        self.producers.last_records()
+    pub fn last_records(&self) -> LastRecords {
+        LastRecords { by_producer: self.producers.last_records(), end_offset: self.end_offset }
     }
 }

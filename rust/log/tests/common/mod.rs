@@ -145,8 +145,9 @@ pub fn cleaner(dedupe_bytes: usize) -> Cleaner {
 
 /// Cleans what is dirty behind `checkpoint`, whatever the ratio. None if nothing is.
 pub fn clean(log: &mut Log, checkpoint: Option<i64>, now_ms: i64) -> Result<Option<CleaningReport>, Interruption> {
+    let last_records = log.last_records();
+    log.flush()?;
     let Some(job) = log.cleanable(log.log_end_offset(), checkpoint) else { return Ok(None) };
     let Some(plan) = job.plan(now_ms) else { return Ok(None) };
-    let last_records = log.last_records();
     cleaner(1 << 20).clean(&job, &plan, &last_records, now_ms, &mut Swapping(log)).map(Some)
 }

@@ -1,10 +1,9 @@
 //! What the housekeeper does to a replica's log: each is short, under the partition's lock, and reads or writes no batch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use log::cleaner::{Cleanable, Cleaned};
-use log::{Doomed, LastRecord, Log};
+use log::cleaner::{Cleanable, Cleaned, LastRecords};
+use log::{Doomed, Log};
 
 use super::Partition;
 
@@ -35,6 +34,16 @@ impl Partition {
         carried_out.transpose()
     }
 
+    /// If what failed has closed the log for writing, its directory has failed.
+    pub fn failed(&self, error: &log::Error) {
+        let inner = self.inner.lock();
+        if inner.log.as_ref().is_some_and(Log::is_poisoned)
+            && let Some(disk) = &inner.durability.disk
+        {
+            disk.failed(error.to_string());
+        }
+    }
+
     pub fn expire_producers(&self, now_ms: i64) {
         self.with_log(|log: &mut Log, _| log.expire_producers(now_ms));
     }
@@ -44,8 +53,16 @@ impl Partition {
         self.with_log(|log, context| log.cleanable(context.high_watermark, checkpoint)).flatten()
     }
 
-    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
-        self.with_log(|log, _| log.last_records()).unwrap_or_default()
+    /// Whether a flush would let more be cleaned.
+    pub fn flush_lets_clean(&self) -> bool {
+        self.with_log(|log, context| log.flush_lets_clean(context.high_watermark)).unwrap_or(false)
+    }
+
+    /// Makes ready for a cleaning: what is noted is on the disk when this returns.
+    pub fn flush_for_cleaning(&self) -> log::Result<LastRecords> {
+        let last_records = self.with_log(|log, _| log.last_records()).unwrap_or_default();
+        self.flush()?;
+        Ok(last_records)
     }
 
     /// A cleaned segment takes the place of those that it covers. None if the log has changed meanwhile.
