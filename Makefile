@@ -69,6 +69,10 @@ bench-full: setup ## the long form, whose figures docs/BENCHMARKS.md is rendered
 crash: ## histories of a log crashed before every change of its storage: make crash HISTORIES=100000
 	HISTORIES=$(HISTORIES) cargo test --release -p pykafkacore-log --test crash_points --quiet -- --nocapture
 
+bench-steps: setup ## what single steps cost: of the hot path in Rust, of the control plane in Python
+	cargo run --release --quiet -p pykafkacore-micro
+	$(BIN)/python -m pytest benchmarks/control --benchmark-columns=median,iqr,ops
+
 fuzz: ## hostile bytes: ten million inputs for every parser in Rust
 	cargo test --release --workspace --exclude pykafkacore-py --quiet -- --ignored fuzz
 
@@ -80,4 +84,4 @@ ci: test verify compat ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(VENV) target dist
 
-.PHONY: help setup run test compat verify fix sim bench bench-full crash fuzz wheel ci clean
+.PHONY: help setup run test compat verify fix sim bench bench-full bench-steps crash fuzz wheel ci clean
