@@ -90,7 +90,7 @@ def harness() -> Harness:
 
 
 def test_decide_and_apply_a_change_of_one_isr_among_ten_thousand(benchmark: Any, harness: Harness) -> None:
-    isrs = [[1], [1, 2]]
+    isrs = [[1, 2], [1]]
 
     def change() -> None:
         isrs.reverse()
@@ -105,7 +105,7 @@ def test_project_a_change_of_one_isr_among_ten_thousand(benchmark: Any) -> None:
     harness.made("wide", assignments={number: [1, 2] for number in range(PARTITIONS)})
     viewer = Viewer(harness, 1)
     viewer.look()
-    isrs = [[1], [1, 2]]
+    isrs = [[1, 2], [1]]
 
     def prepare() -> tuple[tuple[Any], dict[str, Any]]:
         isrs.reverse()
