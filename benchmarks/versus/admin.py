@@ -9,6 +9,7 @@ from pykafkacore.protocol.apis import api
 from tests.support.wire import Wire
 
 EXISTS = 36
+# KAFKA: 4.4 refuses a request that would write more than 10,000 metadata records; a larger topic grows in steps.
 PARTITIONS_A_REQUEST_MAX = 5_000
 
 
@@ -17,20 +18,32 @@ def create_topics(
 ) -> None:
     """Creates topics, so many a request, and waits until each partition has a leader."""
     wire = Wire(port)
+    first = min(partitions, PARTITIONS_A_REQUEST_MAX)
     message = api("CreateTopics").request
     rows = [message.CreatableTopicConfig(name=key, value=value) for key, value in (configs or {}).items()]
     for at in range(0, len(names), a_request):
         topics = [
-            message.CreatableTopic(name=name, num_partitions=partitions, replication_factor=1, configs=rows)
+            message.CreatableTopic(name=name, num_partitions=first, replication_factor=1, configs=rows)
             for name in names[at : at + a_request]
         ]
         answer = wire.ask("CreateTopics", 7, message(topics=topics, timeout_ms=60_000))
         wrong = [(row.name, row.error_code, row.error_message) for row in answer.topics if row.error_code not in (0, EXISTS)]
         if wrong:
             raise RuntimeError(f"creating topics failed: {wrong[:3]}")
+    for count in range(first, partitions, PARTITIONS_A_REQUEST_MAX):
+        grow_topics(wire, names, min(partitions, count + PARTITIONS_A_REQUEST_MAX))
     for at in range(0, len(names), a_request):
         wait_for_leaders(wire, names[at : at + a_request], partitions)
     wire.close()
+
+
+def grow_topics(wire: Wire, names: Sequence[str], partitions: int) -> None:
+    message = api("CreatePartitions").request
+    for name in names:
+        topics = [message.CreatePartitionsTopic(name=name, count=partitions, assignments=None)]
+        answer = wire.ask("CreatePartitions", 3, message(topics=topics, timeout_ms=60_000))
+        if answer.results[0].error_code:
+            raise RuntimeError(f"growing {name} to {partitions} partitions failed: {answer.results[0]}")
 
 
 def wait_for_leaders(wire: Wire, names: Sequence[str], partitions: int, deadline_s: float = 300) -> None:

@@ -22,7 +22,8 @@ from tests.support import apache
 ROOT = Path(__file__).parent.parent.parent
 LOAD = ROOT / "target" / "release" / "pykafkacore-load"
 
-# What differs from the defaults, on both sides: deleted files go at once, so that one run's bytes do not burden the next.
+# What differs from the defaults, on both sides: deleted files go at once, so that one run's bytes do not burden the next, and
+# thousands of connections may come at once (with a backlog of 50 each overflow costs a second's wait of the kernel's).
 PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -36,6 +37,7 @@ PROPERTIES = {
     "log.retention.ms": "-1",
     "log.segment.delete.delay.ms": "0",
     "message.max.bytes": "2097152",
+    "socket.listen.backlog.size": "5000",
 }
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 
