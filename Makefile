@@ -73,6 +73,9 @@ bench-steps: setup ## what single steps cost: of the hot path in Rust, of the co
 	cargo run --release --quiet -p pykafkacore-micro
 	$(BIN)/python -m pytest benchmarks/control --benchmark-columns=median,iqr,ops
 
+kills: setup ## two hundred kills at full load in each mode of durability, and Apache Kafka on what they leave
+	KILLS=$${KILLS:-200} $(BIN)/python -m pytest -s tests/e2e/test_kills.py
+
 fuzz: ## hostile bytes: ten million inputs for every parser in Rust
 	cargo test --release --workspace --exclude pykafkacore-py --quiet -- --ignored fuzz
 
@@ -84,4 +87,4 @@ ci: test verify compat ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(VENV) target dist
 
-.PHONY: help setup run test compat verify fix sim bench bench-full bench-steps crash fuzz wheel ci clean
+.PHONY: help setup run test compat verify fix sim bench bench-full bench-steps crash kills fuzz wheel ci clean

@@ -11,6 +11,7 @@ import pytest
 from pykafkacore.testing import Broker
 from tests.support import apache
 from tests.support.apache import ApacheKafka, run_tool
+from tests.support.dumped import check_metadata, check_segments, partitions_of
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -83,30 +84,9 @@ def configs_of(bootstrap: str) -> dict[str, dict[str, str]]:
     }
 
 
-def dump(files: list[Path], *flags: str) -> str:
-    return run_tool("kafka-dump-log", *flags, "--files", ",".join(str(each) for each in files))
-
-
 def check_with_dump_log(data: Path) -> None:
-    partitions = [each for each in data.iterdir() if each.is_dir() and not each.name.startswith("__")]
-    logs = [file for each in partitions for file in sorted(each.glob("*.log"))]
-    assert len(logs) > 6, "small segments should have rolled"
-    told = dump(logs, "--deep-iteration")
-    assert "isvalid: false" not in told
-    assert "invalid" not in told.lower().replace("isvalid", "")
-    indexes = [file for each in partitions for file in [*each.glob("*.index"), *each.glob("*.timeindex")]]
-    told = dump(indexes, "--index-sanity-check")
-    assert told.count("passed sanity check") + told.count("is empty") == len(indexes), told
-    told = dump(indexes)
-    for fault in ("Mismatches", "mismatch", "Found timestamp", "out of order", "Index mismatch"):
-        assert fault not in told, told
-    snapshots = [file for each in partitions for file in each.glob("*.snapshot")]
-    assert "corrupt" not in dump(snapshots).lower()
-    metadata = data / "__cluster_metadata-0"
-    told = dump([*metadata.glob("*.log"), *metadata.glob("*.checkpoint")], "--cluster-metadata-decoder")
-    assert "isvalid: false" not in told
-    assert "Could not deserialize" not in told
-    assert "TOPIC_RECORD" in told
+    assert check_segments(partitions_of(data), "--deep-iteration") > 6, "small segments should have rolled"
+    check_metadata(data)
 
 
 @pytest.fixture

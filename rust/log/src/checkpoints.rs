@@ -53,8 +53,9 @@ pub fn read_lines<T>(storage: &dyn Storage, path: &Path, parse: impl Fn(&[&str])
 pub type Offsets = HashMap<(String, i32), i64>;
 
 /// A checkpoint of offsets by partition; empty if the file does not exist.
+/// KAFKA: its broker makes all of its checkpoints when it starts, and leaves them without a byte until it has something to say.
 pub fn read_offsets(storage: &dyn Storage, path: &Path) -> Result<Offsets> {
-    if !storage.exists(path) {
+    if !storage.exists(path) || storage.read(path).map_err(|e| Error::storage(path, e))?.is_empty() {
         return Ok(Offsets::new());
     }
     let entries = read_lines(storage, path, |fields| {
@@ -164,6 +165,13 @@ mod tests {
         assert_eq!(read_offsets(&storage, path).unwrap()[&("b-c".to_owned(), 3)], 9);
         storage.write_atomically(path, b"0\n3\na 0 5\n", true).unwrap();
         assert!(read_offsets(&storage, path).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_that_a_killed_apache_left_empty_names_no_offset() {
+        let storage = MemoryStorage::default();
+        storage.write_atomically(Path::new("/d/c"), b"", true).unwrap();
+        assert_eq!(read_offsets(&storage, Path::new("/d/c")).unwrap(), Offsets::new());
     }
 
     #[test]
