@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.compat.test_clients import HERE, java_client
-from tests.e2e.test_kill import start
 from tests.support.apache import free_port
+from tests.support.nodes import start_dev
 
 pytestmark = [pytest.mark.e2e, pytest.mark.compat]
 
@@ -110,7 +110,7 @@ def test_what_comes_out_is_what_went_in_through_kills_of_both_sides(client: str,
     bootstrap = f"127.0.0.1:{port}"
     source, target, group = f"{client}-source", f"{client}-target", f"{client}-group"
     data = tmp_path / "data"
-    broker = start(port, data)
+    broker = start_dev(port, data)
     arguments = ["transform", bootstrap, source, target, group, f"{client}-transaction"]
     error = tmp_path / "client.log"
     transformer = None
@@ -133,7 +133,7 @@ def test_what_comes_out_is_what_went_in_through_kills_of_both_sides(client: str,
                 else:
                     broker.kill()
                     broker.wait()
-                    broker = start(port, data)
+                    broker = start_dev(port, data)
         transformer.kill()
         found = read_committed(bootstrap, target)
         expected = {f"key-{n}".encode(): list(range(n, RECORDS, KEYS)) for n in range(KEYS)}

@@ -14,6 +14,14 @@ CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 PROGRAM = "import sys; from cluster.broker.main import run; sys.exit(run(open(sys.argv[1]).read()))"
 
 
+def start_dev(port: int, data: Path) -> subprocess.Popen:
+    """A node for development on this port, once it listens."""
+    program = f"from cluster.broker.main import dev; dev({port}, {str(data)!r})"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
+    wait_for_port(port, process, 30)
+    return process
+
+
 class Node:
     def __init__(self, directory: Path, node_id: int, lines: dict[str, str], port: int) -> None:
         self.directory, self.node_id, self.port = directory, node_id, port
