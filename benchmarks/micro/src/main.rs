@@ -90,13 +90,7 @@ fn rules() -> AppendRules {
 }
 
 fn open_log(dir: PathBuf, now_ms: i64) -> Log {
-    let config = LogConfig {
-        segment_bytes: 1 << 30,
-        segment_ms: i64::MAX,
-        index_interval_bytes: 4096,
-        index_bytes_max: 10 << 20,
-        producer_id_expiration_ms: 86_400_000,
-    };
+    let config = LogConfig { segment_ms: i64::MAX, ..LogConfig::default() };
     let options = OpenOptions {
         storage: Arc::new(FileStorage),
         dir,
