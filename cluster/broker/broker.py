@@ -68,6 +68,7 @@ def _housekeeping(settings: BrokerSettings) -> dict[str, Any]:
         "compaction_load_factor": settings["log.cleaner.io.buffer.load.factor"],
         "compaction_io_buffer_bytes": settings["log.cleaner.io.buffer.size"],
         "compaction_bytes_per_s": settings["log.cleaner.io.max.bytes.per.second"],
+        "scrub_bytes_per_s": settings["log.scrub.bytes.per.second"],
     }
 
 

@@ -12,7 +12,7 @@ Valid values:
     not-null  not-empty       a string
     addresses  voters  replicas  offset-reset     forms of their own, see values.py
 Flags: `dynamic` can be changed for the whole cluster or for one broker while running, `per-broker` only for one broker
-at a time, `internal` is not shown by default, `unlisted` exists only as a dynamic config, `broker=` names the broker
+at a time, `internal` is not shown by default, `unlisted` is not among Kafka's own listed keys, `broker=` names the broker
 keys that a topic or group inherits from, the one that wins first.
 """
 
@@ -212,6 +212,7 @@ log.roll.hours                                              int      168        
 log.roll.jitter.hours                                       int      0          0..        high
 log.roll.jitter.ms                                          long     null       -          high   dynamic
 log.roll.ms                                                 long     null       -          high   dynamic
+log.scrub.bytes.per.second                                  long     1048576    0..        low    dynamic unlisted
 log.segment.bytes                                           int      1073741824 1048576..  high   dynamic
 log.segment.delete.delay.ms                                 long     60000      0..        high   dynamic
 max.connection.creation.rate                                int      2147483647 0..        medium dynamic
@@ -536,6 +537,7 @@ log.retention.minutes: Age in minutes after which segments go; takes precedence 
 log.retention.ms: Age after which segments go; -1 for never.
 log.roll.hours: Age in hours at which a new segment is begun.
 log.roll.ms: Age at which a new segment is begun.
+log.scrub.bytes.per.second: How fast sealed segments are read to see that they are still what was written; 0 for never. Only here, not in Apache Kafka.
 log.segment.bytes: Size at which a new segment is begun.
 log.segment.delete.delay.ms: How long files of deleted segments stay on disk.
 max.connections: Connections that this broker accepts in all.

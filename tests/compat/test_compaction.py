@@ -168,7 +168,9 @@ def check_with_dump_log(data: Path) -> None:
         files = sorted((data / f"{topic}-0").glob("*.log"))
         told = run_tool("kafka-dump-log", "--deep-iteration", "--files", ",".join(map(str, files)))
         assert "isvalid: false" not in told
-        indexes = [file for kind in ("index", "timeindex", "txnindex") for file in (data / f"{topic}-0").glob(f"*.{kind}")]
+        indexes = [
+            file for kind in ("index", "timeindex", "txnindex") for file in (data / f"{topic}-0").glob(f"*.{kind}")
+        ]
         told = run_tool("kafka-dump-log", "--files", ",".join(map(str, indexes)))
         for fault in ("Mismatches", "mismatch", "Found timestamp", "out of order"):
             assert fault not in told, told

@@ -8,6 +8,7 @@
 //!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system
 //!   flush          to the disk, in three steps
 //!   journal        of a directory: what is acknowledged once it is on the disk
+//!   cleaner        compaction                scrub  sealed segments, looked at again
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -30,6 +31,7 @@ mod memory;
 pub mod producer_state;
 mod recovery;
 pub mod retention;
+pub mod scrub;
 mod segment;
 pub mod storage;
 pub mod txn_index;

@@ -58,6 +58,7 @@ struct HousekeepingIn {
     compaction_load_factor: f64,
     compaction_io_buffer_bytes: usize,
     compaction_bytes_per_s: f64,
+    scrub_bytes_per_s: u64,
 }
 
 impl From<HousekeepingIn> for Housekeeping {
@@ -71,6 +72,7 @@ impl From<HousekeepingIn> for Housekeeping {
         Housekeeping {
             compaction: given.compacts.then_some(compaction),
             compaction_period: Duration::from_millis(given.compaction_period_ms.max(1)),
+            scrub_bytes_per_s: given.scrub_bytes_per_s,
             initial_delay: Duration::from_millis(given.initial_delay_ms),
             retention_period: Duration::from_millis(given.retention_period_ms),
             producer_expiration_period: Duration::from_millis(given.producer_expiration_period_ms),

@@ -1,4 +1,4 @@
-//! One thread that keeps the logs in order: retention, compaction, delayed removal of files, expiry of producers.
+//! One thread that keeps the logs in order: retention, compaction, scrubbing, delayed removal of files, expiry of producers.
 //!
 //! INVARIANT: a partition's lock is held for renames and a few words of memory, never while batches are read or written.
 //! What goes wrong with one partition is told, and the next one has its turn. What takes long lets the rest have its turn
@@ -17,6 +17,7 @@ use replica::view::{Published, View};
 use crate::cleaning::Cleaning;
 pub use crate::cleaning::Compaction;
 use crate::reactor::wall_clock_ms;
+use crate::scrubbing::Scrubbing;
 use crate::upcall::{Level, UpcallQueue};
 
 /// The broker's settings of all this. Changes hold from the next pass on.
@@ -32,6 +33,8 @@ pub struct Housekeeping {
     pub compaction: Option<Compaction>,
     /// `log.cleaner.backoff.ms`
     pub compaction_period: Duration,
+    /// `log.scrub.bytes.per.second`; 0 is never.
+    pub scrub_bytes_per_s: u64,
 }
 
 /// Shared with whoever changes settings or ends the thread.
@@ -165,6 +168,7 @@ impl Rounds {
     fn run(mut self, dirs: &[PathBuf]) {
         crate::sys::yield_to_others();
         let mut cleaning = Cleaning::new(dirs, &self);
+        let mut scrubbing = Scrubbing::default();
         loop {
             self.short_chores();
             let settings = self.desk.settings();
@@ -175,11 +179,16 @@ impl Rounds {
             {
                 return;
             }
+            let scrubs = settings.scrub_bytes_per_s > 0;
+            if scrubs {
+                scrubbing.slice(first, settings.scrub_bytes_per_s, &self);
+            }
             let compaction_due = self.compaction.due(first, settings.compaction_period);
             let due = [
                 Some(self.retention.due(first, settings.retention_period)),
                 Some(self.expiration.due(first, settings.producer_expiration_period)),
                 settings.compaction.map(|_| compaction_due),
+                scrubs.then(|| scrubbing.due(first)),
                 self.doomed.iter().map(|(when, _)| *when).min(),
             ];
             if !self.desk.wait_until(due.into_iter().flatten().min().unwrap_or(first)) {

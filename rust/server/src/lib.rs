@@ -20,6 +20,7 @@ pub mod kept;
 pub mod publisher;
 pub mod queries;
 pub mod reactor;
+mod scrubbing;
 pub mod sys;
 mod sys_options;
 pub mod upcall;

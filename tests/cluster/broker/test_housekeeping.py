@@ -249,3 +249,21 @@ def test_a_log_that_cannot_be_compacted_is_set_aside_and_the_others_go_on(broker
         put(wire, "sound", (b"k%d" % (number % 4), b"%d" % number + bytes(300)))
     assert comes(lambda: len(fetched(wire, "sound")) <= 10)
     assert len(fetched(wire, "rotten")) == 40
+
+
+def test_rot_in_a_sealed_segment_is_told_once_with_its_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Broker(ROUNDS, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        create(wire, "scrubbed", configs=SMALL)
+        write(wire, "scrubbed", 9)
+        wire.close()
+    path = broker.data / "scrubbed-0" / f"{4:020}.log"
+    data = bytearray(path.read_bytes())
+    second = int.from_bytes(data[8:12]) + 12
+    data[second + 100] ^= 1
+    path.write_bytes(data)
+    with Broker(ROUNDS, data=tmp_path), caplog.at_level("ERROR"):
+        assert comes(lambda: "scrubbed-0" in caplog.text)
+    [told] = [record.message for record in caplog.records if "scrubbed-0" in record.message]
+    assert path.name in told
+    assert f"CRC, at position {second};" in told

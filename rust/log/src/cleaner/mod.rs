@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 use record::Skim;
 
+pub(crate) use reader::BatchReader;
+
 pub use plan::{Bounds, CleaningPlan, CompactionRules, SegmentSizes, group_segments, plan_cleaning};
 pub use swap::Cleaned;
 
@@ -38,7 +40,6 @@ use crate::txn_index::{self, AbortedTransaction};
 use crate::{Error, Result};
 use filter::{Fate, Filter, Rules};
 use offset_map::OffsetMap;
-use reader::BatchReader;
 use transactions::PassedTransactions;
 
 /// What a log is cleaned by, noted while it was locked.

@@ -49,8 +49,22 @@ impl<'a> BatchReader<'a> {
         })
     }
 
-    pub fn corrupt(&self, why: impl std::fmt::Display) -> Error {
-        Error::corrupt(&self.path, format!("{why}, before position {}", self.at))
+    fn corrupt(&self, why: &str, position: u64) -> Error {
+        Error::corrupt(&self.path, format!("{why}, at position {position}"))
+    }
+
+    /// Goes on where another reader has come to.
+    pub fn resume(&mut self, position: u64, next_offset: i64) {
+        (self.at, self.next_offset) = (position, next_offset);
+    }
+
+    /// Where the next batch starts.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
     }
 
     /// Makes `bytes` from the current position available, if the file has them.
@@ -85,14 +99,14 @@ impl<'a> BatchReader<'a> {
             return Ok(None);
         }
         if !self.fill(HEADER_BYTES)? {
-            return Err(self.corrupt("the segment ends in the middle of a batch"));
+            return Err(self.corrupt("the segment ends in the middle of a batch", self.at));
         }
         let from = (self.at - self.window) as usize;
         let Some(size) = BatchView::promised_bytes(&self.buffer[from..from + HEADER_BYTES]) else {
-            return Err(self.corrupt("a batch has no possible length"));
+            return Err(self.corrupt("a batch has no possible length", self.at));
         };
         if !self.fill(size)? {
-            return Err(self.corrupt("the segment ends in the middle of a batch"));
+            return Err(self.corrupt("the segment ends in the middle of a batch", self.at));
         }
         let from = (self.at - self.window) as usize;
         self.at += size as u64;
@@ -109,7 +123,7 @@ impl<'a> BatchReader<'a> {
             }
         };
         if let Some(why) = why {
-            return Err(self.corrupt(why));
+            return Err(self.corrupt(why, self.at - size as u64));
         }
         let view = BatchView::parse(&self.buffer[from..from + size])
             .map_err(|error| Error::corrupt(&self.path, error.to_string()))?;
