@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.versus import brokers
 from benchmarks.versus.brokers import Broker
@@ -31,18 +31,17 @@ def run_once(broker: Broker, row: Row, form: Form) -> Result:
 
 
 def run_row(row: Row, sides: Sequence[Broker], form: Form) -> dict[str, list[Result]]:
-    """The results of each side, by round. One round before them is thrown away: both sides warm up to the row."""
+    """The results of each side, by round. A short one before them is thrown away: both sides warm up to the row."""
     taking_part = [side for side in sides if row.bare or side.name != "bare"]
-    rounds = min(form.rounds, row.rounds_max or form.rounds)
-    # What makes a broker of its own for each run has nothing to warm up.
-    first = 1 if row.rounds_max is not None else 0
+    if row.special is None:
+        warm = replace(form, seconds=min(form.seconds, 0.5), warmup=min(form.warmup, 0.2))
+        for side in taking_part:
+            run_once(side, row, warm)
     found: dict[str, list[Result]] = {side.name: [] for side in taking_part}
-    for number in range(first, rounds + 1):
+    for number in range(min(form.rounds, row.rounds_max or form.rounds)):
         # Who goes first changes from round to round, so that neither always follows the other.
         for side in taking_part if number % 2 == 0 else reversed(taking_part):
-            result = run_once(side, row, form)
-            if number > 0:
-                found[side.name].append(result)
+            found[side.name].append(run_once(side, row, form))
     return found
 
 

@@ -208,7 +208,8 @@ def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form) -> Result
     broker.create_topic(backlog, 1)
     broker.create_topic(live, row.partitions)
     try:
-        fill = {"producers": 1, "batch-bytes": 128 << 10, "warmup": 0, "seconds": 120, "limit-bytes": int(6e9 * form.scale)}
+        size = int(max(2e9, 6e9 * form.scale))
+        fill = {"producers": 1, "batch-bytes": 128 << 10, "warmup": 0, "seconds": 120, "limit-bytes": size}
         run_load({"port": broker.port, "topic": backlog, "partitions": 1, **fill})
         wait_until_clean(30)
         work = {"port": broker.port, "topic": live, "partitions": row.partitions, **row.load, "seconds": max(seconds, 3)}
@@ -222,6 +223,9 @@ def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form) -> Result
             time.sleep(1)
             read = run_load({**reading, "warmup": 0, "seconds": 120, "watch": broker.pid}, form.load_processors)
             writer.kill()
+        forget_pages(directory)
+        # A host below may keep what was read once: what the disk gives is the better of before and after.
+        disk = max(disk, disk_bytes_per_s(min(directory.glob("*.log")), 1 << 30))
         forget_pages(directory)
         beside = {**work, "seconds": max(1.0, read["seconds"] * 0.8)}
         with subprocess.Popen(load_command("run", {**reading, "seconds": 120}), stdout=subprocess.DEVNULL) as reader:

@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -46,6 +48,34 @@ def test_a_limit_alone_can_be_missed() -> None:
     row = Row("r", "", {}, (Goal("produced", limit=1.3),))
     assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.2e9)]})[0].met is True
     assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.4e9)]})[0].met is False
+
+
+def told() -> dict[str, object]:
+    """What a run tells, made up."""
+    row = next(row for row in ROWS if row.name == "produce-zstd")
+    run = {**result(2e9), "requests": 10, "payload_bytes": 4e9, "broker_rss_bytes": 1 << 20}
+    found = {"ours": [run], "Apache Kafka": [{**run, "broker_user_s": 4}]}
+    latency = {"p50_us": 12.0, "p99_us": 15.0}
+    names = ("memcpy_gb_s", "crc32c_gb_s", "loopback_gb_s", "loopback_cpu_s_gb", "page_cache_write_gb_s")
+    point = {"runs": [{**run, "latency": latency}]}
+    return {
+        "machine": {"processors": 2, "memory_bytes": 1 << 30, "kernel": "6", "python": "3"},
+        "form": {"rounds": 1, "seconds": 1, "scale": 0.5}, "rows": {row.name: {"about": row.about}},
+        "verdicts": [asdict(verdict) for verdict in measure.judge(row, found)],
+        "limits": {**dict.fromkeys(names, 1.5), "fdatasync": latency, "wake_up": latency},
+        "growth": {"connections": {side: [{"point": 1, **point}, {"point": 5000, **point}] for side in found}},
+    }  # fmt: skip
+
+
+def test_the_page_tells_losses_first_and_says_what_was_scaled(tmp_path: Path) -> None:
+    text = report.page(told(), tmp_path)
+    short = text.partition("## Short of a goal")[2].partition("## Every row")[0]
+    assert "produce-zstd" in short and "4.00x" in short and "≥ 8x" in short
+    assert "did 0.5 of it" in text
+    pictures = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert "advantages.svg" in pictures and "connections-requests.svg" in pictures
+    for path in tmp_path.glob("*.svg"):
+        ElementTree.parse(path)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use record::Codec;
 
-use crate::batches::Template;
+use crate::batches::{Content, Template};
 use crate::connection::{Connection, ask};
 use crate::frames::{self, FetchLimits};
 use crate::histogram::Histogram;
@@ -31,6 +31,7 @@ pub const OPTIONS: &[Row] = &[
     ("batch-bytes", "65536", "size of a batch before compression"),
     ("record-bytes", "1024", "size of a value"),
     ("codec", "none", "none, gzip, snappy, lz4 or zstd"),
+    ("noise-percent", "50", "part of a value that no codec can take away"),
     ("batches-per-request", "1", "partitions that one request writes to"),
     ("spread", "turns", "partitions in turns, or keyed: at random, as hashes of keys would have it"),
     ("rate", "0", "requests a second of all producers together; 0 is as fast as answers come"),
@@ -101,7 +102,13 @@ fn template(options: &Options) -> Result<Template, String> {
     let codecs = Codec::ALL.map(Codec::name);
     let codec = Codec::ALL[options.choice("codec", &codecs)?];
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?.as_millis() as i64;
-    Template::new(options.get("batch-bytes")?, options.get("record-bytes")?, codec, now_ms, options.get("seed")?)
+    let content = Content {
+        record_bytes: options.get("record-bytes")?,
+        noise_percent: options.get("noise-percent")?,
+        now_ms,
+        seed: options.get("seed")?,
+    };
+    Template::new(options.get("batch-bytes")?, codec, content)
 }
 
 fn producers(options: &Options, template: Template) -> Result<Producers, String> {
