@@ -58,7 +58,7 @@ sim: setup ## run the simulators from one seed: make sim SEED=7
 
 bench: setup ## side by side with Apache Kafka, the short form: about ten minutes, a table
 	$(BIN)/pip install --quiet 'confluent-kafka>=2.5'
-	$(BIN)/python -m benchmarks.versus --rounds 1 --seconds 1.5 --scale 0.2
+	$(BIN)/python -m benchmarks.versus --rounds 1 --seconds 1.5 --scale 0.1
 
 bench-full: setup ## the long form, whose figures docs/BENCHMARKS.md is rendered from
 	$(BIN)/pip install --quiet 'confluent-kafka>=2.5'

@@ -102,7 +102,7 @@ def page(told: Mapping[str, Any], directory: Path) -> str:
     out = ["# Benchmarks: side by side with Apache Kafka 4.4.0", "", RULES]
     out.append(
         f"Machine: {machine['processors']} processors, {machine['memory_bytes'] / 2**30:.0f} GiB, Linux {machine['kernel']}, "
-        f"Python {machine['python']}. Apache Kafka: {settings}. {form['rounds']} rounds of {form['seconds']:g} s, "
+        f"Python {machine['python']}. Apache Kafka: {settings}. Rounds: {form['rounds']}, of {form['seconds']:g} s, "
         f"{'brokers on one processor and the load on the other' if told.get('pinned') else 'processors shared with the load'}."
     )
     if form["scale"] != 1:
