@@ -7,6 +7,7 @@
 //! KAFKA: gzip members may follow one another; what stands behind the last and is none is passed over.
 //! KAFKA: zstd and snappy may not have surplus bytes behind them.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 
 use crate::{Error, Result};
@@ -68,10 +69,7 @@ impl Codec {
                 let frame = lz4_frame_bytes(data).map_or(data, |len| &data[..len]);
                 self.read_into(lz4_flex::frame::FrameDecoder::new(frame), out, bytes_max)
             }
-            Codec::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| self.error(e))?;
-                self.read_into(decoder, out, bytes_max)
-            }
+            Codec::Zstd => self.decompress_zstd(data, out, bytes_max),
         }
     }
 
@@ -94,6 +92,22 @@ impl Codec {
                 return Ok(());
             }
         }
+    }
+
+    /// In one go where `out` has room already, as it has when it held a batch of that kind before; else piece by piece.
+    fn decompress_zstd(self, data: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
+        let room = out.capacity().min(bytes_max);
+        if room > 0 {
+            out.resize(room, 0);
+            let whole =
+                DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.decompress_to_buffer(data, &mut out[..]));
+            out.truncate(*whole.as_ref().unwrap_or(&0));
+            if whole.is_ok() {
+                return Ok(());
+            }
+        }
+        let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| self.error(e))?;
+        self.read_into(decoder, out, bytes_max)
     }
 
     fn decompress_snappy(self, data: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Result<()> {
@@ -159,9 +173,25 @@ impl Codec {
                 encoder.write_all(data).map_err(failed)?;
                 encoder.finish().map_err(|e| self.error(e))
             }
-            Codec::Zstd => zstd::bulk::compress(data, level.unwrap_or(3)).map_err(failed),
+            Codec::Zstd => with_compressor(level.unwrap_or(3), |compressor| compressor.compress(data)).map_err(failed),
         }
     }
+}
+
+thread_local! {
+    /// Making these costs more than a batch does.
+    static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+}
+
+fn with_compressor<T>(
+    level: i32,
+    work: impl FnOnce(&mut zstd::bulk::Compressor<'static>) -> io::Result<T>,
+) -> io::Result<T> {
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some((made_for, compressor)) if *made_for == level => work(compressor),
+        _ => work(&mut kept.insert((level, zstd::bulk::Compressor::new(level)?)).1),
+    })
 }
 
 /// How long the lz4 frame at the start of `data` is, by the lengths of its blocks. None if its end is not there.
@@ -216,6 +246,31 @@ mod tests {
         assert_eq!(Codec::Lz4.decompress(&with_surplus(Codec::Lz4), 100).unwrap(), b"payload");
         for codec in [Codec::Snappy, Codec::Zstd] {
             assert!(codec.decompress(&with_surplus(codec), 100).is_err(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_level_shows_in_the_size() {
+        let text: Vec<u8> =
+            (0..20_000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 20).to_string().into_bytes()).collect();
+        for (codec, low, high) in [(Codec::Gzip, 1, 9), (Codec::Zstd, 1, 19)] {
+            let size = |level| codec.compress(Some(level), &text).unwrap().len();
+            assert!(size(high) < size(low), "{codec:?}");
+            assert_eq!(codec.decompress(&codec.compress(Some(high), &text).unwrap(), 1 << 20).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_has_room_gives_the_same() {
+        let data = [7; 5000];
+        for codec in Codec::ALL {
+            let packed = codec.compress(None, &data).unwrap();
+            for capacity in [0, 100, 5000, 9000] {
+                let mut out = Vec::with_capacity(capacity);
+                codec.decompress_into(&packed, 5000, &mut out).unwrap();
+                assert_eq!(out, data, "{codec:?} {capacity}");
+                assert!(codec.decompress_into(&packed, 4999, &mut out).is_err(), "{codec:?} {capacity}");
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use record::batch::{HEADER_BYTES, LOG_OVERHEAD_BYTES, NO_TIMESTAMP, set_crc};
 use record::{BatchView, Codec, Skim, TimestampType};
 
-use super::offset_map::OffsetMap;
+use super::offset_map::{Newest, OffsetMap};
 use super::transactions::PassedTransactions;
 use crate::producer_state::LastRecord;
 
@@ -25,6 +25,8 @@ const DELETE_HORIZON_BIT: u16 = 1 << 6;
 /// What stays the same for all batches of a cleaning.
 pub struct Rules<'a> {
     pub map: &'a OffsetMap,
+    /// The same of the dirty part, without keys.
+    pub newest: Option<&'a Newest>,
     /// The map knows all keys up to here; newer records stay.
     pub map_end_offset: i64,
     /// Where the cleaning ends: the batch that ends there stays.
@@ -87,10 +89,14 @@ impl Filter {
             self.records_kept += batch.record_count() as u64;
             return Ok(Fate::AsItIs);
         }
+        let newest = rules.newest.filter(|newest| newest.covers(batch.base_offset(), batch.last_offset()));
+        if newest.is_some_and(|newest| !newest.any(batch.base_offset(), batch.last_offset())) {
+            return Ok(self.without_records(batch, frame_stays));
+        }
         let codec = codec_of(batch)?;
         let mut inflated = std::mem::take(&mut self.inflated);
         let payload = inflate(codec, batch, &mut inflated)?;
-        let survivors = self.select(batch, payload, rules)?;
+        let survivors = self.select(batch, payload, rules, newest)?;
         self.records_kept += survivors.count as u64;
         let fate = if survivors.count == 0 {
             self.without_records(batch, frame_stays)
@@ -113,7 +119,13 @@ impl Filter {
     }
 
     /// Collects the records that stay, as they are, in `kept`.
-    fn select(&mut self, batch: &BatchView<'_>, payload: &[u8], rules: &Rules<'_>) -> record::Result<Survivors> {
+    fn select(
+        &mut self,
+        batch: &BatchView<'_>,
+        payload: &[u8],
+        rules: &Rules<'_>,
+        newest: Option<&Newest>,
+    ) -> record::Result<Survivors> {
         let base_offset = batch.base_offset();
         let tombstones_stay = !batch.has_delete_horizon() || rules.now_ms < batch.base_timestamp();
         let mut survivors = Survivors { count: 0, all: true, tombstones: false, max_timestamp: NO_TIMESTAMP };
@@ -123,9 +135,10 @@ impl Filter {
         for record in Skim::new(payload, batch.record_count()) {
             let record = record?;
             let offset = base_offset.wrapping_add(i64::from(record.offset_delta));
-            let is_newest = || match record.key {
-                Some(key) => rules.map.get(key).is_none_or(|newest| offset >= newest),
-                None => false,
+            let is_newest = || match (newest, record.key) {
+                (Some(newest), _) => newest.has(offset),
+                (None, Some(key)) => rules.map.get(key).is_none_or(|newest| offset >= newest),
+                (None, None) => false,
             };
             let stays = offset >= rules.map_end_offset || (is_newest() && (record.has_value || tombstones_stay));
             if !stays {

@@ -39,7 +39,7 @@ use crate::storage::Storage;
 use crate::txn_index::{self, AbortedTransaction};
 use crate::{Error, Result};
 use filter::{Fate, Filter, Rules};
-use offset_map::OffsetMap;
+use offset_map::{Newest, OffsetMap};
 use transactions::PassedTransactions;
 
 /// What a log is cleaned by, noted while it was locked.
@@ -144,6 +144,9 @@ pub struct CleanerSettings {
     pub hash_key: (u64, u64),
 }
 
+/// What a bit for each offset of the dirty part may take, in I/O buffers.
+const NEWEST_PIECES: usize = 16;
+
 /// Buffers that one cleaning after the other uses.
 pub struct Cleaner {
     map: OffsetMap,
@@ -188,8 +191,10 @@ impl Cleaner {
         let groups = group_segments(&sized, job.config.segment_bytes, job.config.index_bytes_max as u64);
         let mut transactions = PassedTransactions::new(&aborted);
         let map = std::mem::replace(&mut self.map, OffsetMap::new(0, 0.5, (0, 0)));
+        let newest = Newest::of(&map, plan.first_dirty_offset..map_end_offset, self.piece_bytes * NEWEST_PIECES);
         let rules = Rules {
             map: &map,
+            newest: newest.as_ref(),
             map_end_offset,
             end_offset: end,
             now_ms,

@@ -3,6 +3,8 @@
 //!
 //! INVARIANT: never more than `bytes_max` once grown, and at most a quarter more while it grows.
 
+use std::ops::Range;
+
 use siphasher::sip128::SipHasher13;
 
 /// Two halves of the hash, and the offset plus one: zeros are an empty slot.
@@ -89,6 +91,11 @@ impl OffsetMap {
         (slot[0] != 0).then(|| slot[2] as i64 - 1)
     }
 
+    /// Offsets of all keys, in no order.
+    pub fn offsets(&self) -> impl Iterator<Item = i64> {
+        self.slots.iter().filter(|slot| slot[0] != 0).map(|slot| slot[2] as i64 - 1)
+    }
+
     fn grow(&mut self) {
         let wanted = self.slots.len() * GROWTH;
         // The last step starts from a quarter of the largest size at most.
@@ -107,6 +114,42 @@ impl OffsetMap {
     }
 }
 
+/// Which offsets of a range are the newest of their keys: a bit each, so that their keys need not be looked up again.
+pub struct Newest {
+    range: Range<i64>,
+    bits: Vec<u64>,
+}
+
+impl Newest {
+    /// None where the range is too large for that.
+    pub fn of(map: &OffsetMap, range: Range<i64>, bytes_max: usize) -> Option<Newest> {
+        let words = usize::try_from((range.end - range.start).max(0)).ok()?.div_ceil(64);
+        if words > bytes_max / 8 {
+            return None;
+        }
+        let mut bits = vec![0; words];
+        for offset in map.offsets().filter(|offset| range.contains(offset)) {
+            let at = (offset - range.start) as usize;
+            bits[at / 64] |= 1 << (at % 64);
+        }
+        Some(Newest { range, bits })
+    }
+
+    pub fn covers(&self, first: i64, last: i64) -> bool {
+        self.range.contains(&first) && self.range.contains(&last)
+    }
+
+    /// Of an offset within the range.
+    pub fn has(&self, offset: i64) -> bool {
+        let at = (offset - self.range.start) as usize;
+        self.bits.get(at / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
+    }
+
+    pub fn any(&self, first: i64, last: i64) -> bool {
+        (first..=last).any(|offset| self.has(offset))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +165,9 @@ mod tests {
         assert_eq!(map.used, 50_000);
         assert!((0..50_000_i64).all(|key| map.get(&key.to_be_bytes()) == Some(100_000 + key)));
         assert_eq!(map.get(b"another"), None);
+        let newest = Newest::of(&map, 100_000..150_003, 1 << 20).unwrap();
+        assert!((100_000..150_000).all(|offset| newest.has(offset)) && !newest.has(150_001));
+        assert!(Newest::of(&map, 0..1 << 40, 1 << 20).is_none(), "too large a range");
     }
 
     #[test]
