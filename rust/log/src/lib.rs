@@ -39,7 +39,7 @@ pub mod txn_index;
 pub use self::flush::Flush;
 pub use self::log::{AppendInfo, Log, LogConfig, ReadError, ReadSlice};
 pub use self::lookup::TimestampOffset;
-pub use self::recovery::{OpenOptions, RecoveryReport};
+pub use self::recovery::{OpenOptions, RecoveryReport, Stop};
 pub use self::retention::{Doomed, RetentionRules};
 pub use log_dirs::{DirOffsets, LogDir, partition_dir_name};
 pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};

@@ -1,11 +1,13 @@
 //! A log directory: its lock, its checkpoints, the names of what lies in it.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoints::{self, Offsets};
 use crate::log::Log;
+use crate::recovery::Stop;
 use crate::storage::{FileStorage, Storage};
 use crate::{Error, Result};
 
@@ -39,8 +41,41 @@ pub struct LogDir {
     recovery_points: Offsets,
     log_start_offsets: Offsets,
     high_watermarks: Offsets,
-    existing: std::collections::HashSet<String>,
+    existing: HashSet<String>,
+    /// The run of the machine and the mount in which this directory's files are written, as far as the system tells.
+    life: Option<String>,
+    /// All that the files hold was found whole, or was written, within this very life.
+    outlived: bool,
+    /// Partitions of which that is not known yet.
+    unproven: HashSet<String>,
     _lock: File,
+}
+
+/// Names the life that this directory's files were last known to be whole in.
+const LIFE: &str = ".last-life";
+/// Read by the metadata log itself, and always in full.
+const METADATA_PARTITION: &str = "__cluster_metadata-0";
+
+/// What tells that the system has lost nothing of what was written: it has not been started anew, nor has the directory
+/// been mounted anew. None where it cannot be told.
+#[cfg(target_os = "linux")]
+fn life_of(path: &Path) -> Option<String> {
+    use std::os::unix::ffi::OsStrExt;
+    /// Never given twice within a run of the system (Linux 6.8).
+    const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: a zeroed statx is a valid value of that plain struct.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string and `found` lives for the call.
+    let told = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, STATX_MNT_ID_UNIQUE, &mut found) };
+    let is_known = told == 0 && found.stx_mask & STATX_MNT_ID_UNIQUE != 0;
+    is_known.then(|| format!("{} {}", boot.trim(), found.stx_mnt_id))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn life_of(_: &Path) -> Option<String> {
+    None
 }
 
 /// Offsets of a directory's partitions, on their way to the checkpoints.
@@ -105,16 +140,40 @@ impl LogDir {
         let offsets = |name| checkpoints::read_offsets(storage, &path.join(name));
         let names = storage.list(path).map_err(|e| Error::storage(path, e))?;
         let existing = names.into_iter().map(|(name, _)| name).filter(|name| parse_partition_dir_name(name).is_some());
-        Ok(LogDir {
+        let existing: HashSet<String> = existing.collect();
+        let life = life_of(path);
+        let last = storage.read(&path.join(LIFE)).ok();
+        let outlived = life.is_some() && last.as_deref() == life.as_deref().map(str::as_bytes);
+        let unproven = if clean || outlived { HashSet::new() } else { existing.clone() };
+        let mut opened = LogDir {
             clean,
             broker_epoch,
             recovery_points: offsets(checkpoints::RECOVERY_POINTS)?,
             log_start_offsets: offsets(checkpoints::LOG_START_OFFSETS)?,
             high_watermarks: offsets(checkpoints::HIGH_WATERMARKS)?,
-            existing: existing.collect(),
+            existing,
+            life,
+            outlived,
+            unproven,
             path: path.to_owned(),
             _lock,
-        })
+        };
+        opened.proved(METADATA_PARTITION);
+        Ok(opened)
+    }
+
+    /// How the last process to use it ended, if it did not end cleanly.
+    pub fn stop(&self) -> Stop {
+        if self.outlived { Stop::Killed } else { Stop::Unknown }
+    }
+
+    /// A partition's log was opened, and so found whole. Once all were, a process that is killed leaves no more to be proved.
+    pub fn proved(&mut self, dir_name: &str) {
+        self.unproven.remove(dir_name);
+        if let Some(life) = self.life.take_if(|_| self.unproven.is_empty()) {
+            // Without it the next start reads more; and what a power failure leaves of it names another life.
+            let _ = std::fs::write(self.path.join(LIFE), life);
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -187,6 +246,27 @@ mod tests {
         let doomed = doomed_dir_name(&"x".repeat(249), "0123456789abcdef0123456789abcdef");
         assert_eq!(doomed.len(), 255);
         assert!(doomed.ends_with("-delete"));
+    }
+
+    #[test]
+    fn a_directory_outlives_a_kill_once_all_that_it_held_was_proved() {
+        let dir = std::env::temp_dir().join(format!("pykafkacore-life-{}", std::process::id()));
+        for name in ["a-0", "a-1", METADATA_PARTITION] {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        let Some(life) = life_of(&dir) else { return };
+        let mut first = LogDir::open(&dir).unwrap();
+        assert_eq!(first.stop(), Stop::Unknown);
+        first.proved("a-0");
+        drop(first);
+        let mut second = LogDir::open(&dir).unwrap();
+        assert_eq!(second.stop(), Stop::Unknown, "a-1 was not proved");
+        ["a-0", "a-1"].iter().for_each(|name| second.proved(name));
+        drop(second);
+        assert_eq!(LogDir::open(&dir).unwrap().stop(), Stop::Killed);
+        std::fs::write(dir.join(LIFE), life.replace(' ', "0 ")).unwrap();
+        assert_eq!(LogDir::open(&dir).unwrap().stop(), Stop::Unknown, "another run of the machine");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

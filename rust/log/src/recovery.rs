@@ -4,6 +4,8 @@
 //!   clean     sizes and indexes as they are; the end is found from the last index entry; producers from the snapshot
 //!   unclean   from the segment with the recovery point: every batch read and checked, indexes made anew; at the first
 //!             bad batch the log is cut, and later segments go. Producers and aborted transactions are made anew from there
+//!   killed    the same, but of a batch only the header is read: the system still has all that the process wrote. A segment
+//!             whose headers do not lead to its very end is read and checked as above
 //! ```
 //!
 //! INVARIANT: what a flush said is on the disk is found again, whatever became of files that can be made anew: an empty
@@ -81,8 +83,21 @@ struct Scan {
     end_offset: i64,
 }
 
+/// What an unclean stop may have done to what was written and not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Anything: the machine may have lost power.
+    Unknown,
+    /// Only the process ended: each write is there, but for the end of the last one.
+    Killed,
+}
+
 impl Log {
     pub fn open(options: OpenOptions) -> Result<(Log, RecoveryReport)> {
+        Log::open_after(Stop::Unknown, options)
+    }
+
+    pub fn open_after(stop: Stop, options: OpenOptions) -> Result<(Log, RecoveryReport)> {
         let OpenOptions { storage, dir, topic_id, config, clean_shutdown, recovery_point, log_start_offset, now_ms } =
             options;
         let mut report = RecoveryReport { dir: dir.clone(), ..RecoveryReport::default() };
@@ -141,7 +156,7 @@ impl Log {
                 log.recovery_point = end_offset;
             }
             None => {
-                let found = log.recover(log_start_offset.unwrap_or(0), &mut report)?;
+                let found = log.recover(stop, log_start_offset.unwrap_or(0), &mut report)?;
                 log.end_offset = found.end_offset;
                 // The checkpoint may be of before a cut, and so too high: only sealed segments were surely synced.
                 log.recovery_point = log.recovery_point.min(found.from);
@@ -207,7 +222,7 @@ impl Log {
 
     /// Scans from the segment that holds the recovery point, and cuts at the first bad batch. First a deletion of what is
     /// before `start_offset` is completed: it may have left holes, and the beginnings of transactions that ended in them.
-    fn recover(&mut self, start_offset: i64, report: &mut RecoveryReport) -> Result<Scan> {
+    fn recover(&mut self, stop: Stop, start_offset: i64, report: &mut RecoveryReport) -> Result<Scan> {
         let storage = self.storage.clone();
         let point = self.recovery_point;
         self.remove_segments(crate::retention::segments_below(self, start_offset))?;
@@ -228,7 +243,11 @@ impl Log {
                 format!("the records between offsets {end_offset} and {base_offset} are missing")
             } else {
                 remove_if_there(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
-                let (next, outcome) = self.scan_segment(at, report)?;
+                let taken_up = if stop == Stop::Killed { self.take_up_segment(at)? } else { None };
+                let (next, outcome) = match taken_up {
+                    Some(next) => (next, Ok(())),
+                    None => self.scan_segment(at, report)?,
+                };
                 end_offset = next;
                 let Err(why) = outcome else { continue };
                 // What stands behind the cut cannot be connected any more. It goes first, so that a power failure in the
@@ -260,6 +279,39 @@ impl Log {
         // On the disk at once: what is appended here must not meet these bytes again after a power failure.
         file.truncate(segment.size).and_then(|()| file.sync_data()).map_err(|e| Error::storage(segment.path(), e))?;
         Ok(size - segment.size)
+    }
+
+    /// Indexes and epochs of a segment from its headers; gives the offset behind it. None if they do not lead to its end.
+    fn take_up_segment(&mut self, at: usize) -> Result<Option<i64>> {
+        let storage = self.storage.clone();
+        let Log { segments, epochs, unsynced, config, .. } = self;
+        let old = &segments[at];
+        let mut fresh = Segment::blank(old.path().to_owned(), old.base_offset, old.created_ms);
+        fresh.offset_index.file.truncate_file(&*storage)?;
+        fresh.time_index.file.truncate_file(&*storage)?;
+        let (mut next, mut outcome) = (old.base_offset, Ok(()));
+        let walked = old.walk(&*storage, Hint::START, |found, header| {
+            let continues = found.base_offset >= next && found.last_offset >= found.base_offset;
+            if !continues || found.last_offset == i64::MAX {
+                return false;
+            }
+            next = found.last_offset + 1;
+            outcome = fresh.note(&*storage, header, found.position, config.index_interval_bytes);
+            if epochs.observe(header.leader_epoch(), found.base_offset) {
+                unsynced.epochs();
+            }
+            outcome.is_ok()
+        });
+        outcome?;
+        let is_whole = match walked {
+            Ok(end) => end == old.size,
+            Err(Error::Corrupt { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if is_whole {
+            segments[at] = fresh;
+        }
+        Ok(is_whole.then_some(next))
     }
 
     /// Reads a whole segment anew: the offset behind it, and if it ends in something else than a batch, why.

@@ -215,16 +215,19 @@ impl Publisher {
             return Err(log::Error::Poisoned { why: why.to_owned() });
         }
         let now_ms = wall_clock_ms();
-        let (mut log, report) = Log::open(OpenOptions {
-            storage: Arc::new(FileStorage),
-            dir: log_dir.path().join(&name),
-            topic_id: topic.id,
-            config: topic.settings.load().log.clone(),
-            clean_shutdown: log_dir.was_clean(),
-            recovery_point: log_dir.recovery_point(&topic.name, partition.index),
-            log_start_offset: log_dir.log_start_offset(&topic.name, partition.index),
-            now_ms,
-        })?;
+        let (mut log, report) = Log::open_after(
+            log_dir.stop(),
+            OpenOptions {
+                storage: Arc::new(FileStorage),
+                dir: log_dir.path().join(&name),
+                topic_id: topic.id,
+                config: topic.settings.load().log.clone(),
+                clean_shutdown: log_dir.was_clean(),
+                recovery_point: log_dir.recovery_point(&topic.name, partition.index),
+                log_start_offset: log_dir.log_start_offset(&topic.name, partition.index),
+                now_ms,
+            },
+        )?;
         if let Some(text) = report.told() {
             self.upcalls.notice(if report.truncated.is_some() { Level::Warning } else { Level::Info }, text);
         }
@@ -233,6 +236,7 @@ impl Publisher {
             self.upcalls.notice(level, format!("{name}: {replayed}"));
             replay.finish(&FileStorage)?;
         }
+        log_dir.proved(&name);
         let high_watermark = log_dir.high_watermark(&topic.name, partition.index).unwrap_or(log.log_start_offset());
         let durability = Durability::of(disk.clone(), log.recovery_point());
         Ok((log, high_watermark, durability))
