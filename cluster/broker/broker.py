@@ -456,6 +456,9 @@ class Broker:
         self._listen()
         await self.lifecycle.unfence()
         await self.published(-1)
+        # A controller elsewhere says so before this broker has read it: clients must not be told that there is nobody.
+        while (own := self._image.brokers.get(self.node.node_id)) is None or own.is_fenced:
+            await trio.sleep(0.005)
         nursery.start_soon(self.lifecycle.keep_alive, settings["broker.heartbeat.interval.ms"])
 
     async def _register_controller(self) -> None:
