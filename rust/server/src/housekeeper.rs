@@ -241,6 +241,8 @@ impl Rounds {
                 self.tell(Level::Info, format!("{}: {count} segments deleted, it starts at {start}", name(partition)));
                 self.doom(partition, retained.doomed);
             }
+            // Its directory has failed, and that was told.
+            Err(log::Error::Poisoned { .. }) => {}
             Err(error) => {
                 partition.failed(&error);
                 self.tell(Level::Error, format!("{}: cannot delete segments: {error}", name(partition)));

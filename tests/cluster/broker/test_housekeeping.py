@@ -267,3 +267,46 @@ def test_rot_in_a_sealed_segment_is_told_once_with_its_place(tmp_path: Path, cap
     [told] = [record.message for record in caplog.records if "scrubbed-0" in record.message]
     assert path.name in told
     assert f"CRC, at position {second};" in told
+
+
+PLACES = list(range(400))
+
+
+def commit(wire: Wire, group: str, offset: int) -> set[int]:
+    message = api("OffsetCommit").request
+    rows = [
+        message.OffsetCommitRequestPartition(partition_index=at, committed_offset=offset + at, committed_metadata="")
+        for at in PLACES
+    ]
+    topic = message.OffsetCommitRequestTopic(name="committed", partitions=rows)
+    answer = wire.ask("OffsetCommit", 8, message(group_id=group, member_id="", topics=[topic]))
+    return {row.error_code for row in answer.topics[0].partitions}
+
+
+def committed(wire: Wire, group: str) -> list[int]:
+    message = api("OffsetFetch").request
+    topic = message.OffsetFetchRequestTopic(name="committed", partition_indexes=PLACES)
+    answer = wire.ask("OffsetFetch", 7, message(group_id=group, topics=[topic], require_stable=False))
+    return [row.committed_offset for row in answer.topics[0].partitions] if not answer.error_code else []
+
+
+def test_committed_offsets_are_found_in_a_compacted_log(tmp_path: Path) -> None:
+    properties = {**ROUNDS, "offsets.topic.num.partitions": "1", "offsets.topic.segment.bytes": "1048576"}
+    log_dir = tmp_path / "kafka" / "__consumer_offsets-0"
+    with Broker({**properties, "log.cleaner.min.cleanable.ratio": "0.01"}, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        create(wire, "committed", partitions=len(PLACES))
+        find = api("FindCoordinator").request
+        assert comes(lambda: not wire.ask("FindCoordinator", 3, find(key="g", key_type=0)).error_code)
+        assert comes(lambda: commit(wire, "g", 0) == {Code.NONE})
+        for offset in range(1, 121):
+            assert commit(wire, "g", 1000 * offset) == {Code.NONE}
+        expected = committed(wire, "g")
+        assert comes(lambda: any(path.stat().st_size < 200_000 for path in log_dir.glob(f"{0:020}.log"))), "compacted"
+        wire.close()
+    with Broker(properties, data=tmp_path) as broker:
+        wire = Wire(broker.port)
+        assert comes(lambda: committed(wire, "g") == expected)
+        assert expected[:2] == [120_000, 120_001]
+        assert commit(wire, "g", 7) == {Code.NONE}
+        wire.close()
