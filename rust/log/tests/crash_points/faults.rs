@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::storage::MemoryStorage;
-use log::{Storage, StorageFile};
+use log::{Stop, Storage, StorageFile};
 use parking_lot::Mutex;
 
 /// A mistake that is made all through a history, in the storage or in how the log is driven.
@@ -54,10 +54,17 @@ pub const FAULTS: [Fault; 12] = [
     Fault::HorizonIgnored,
 ];
 
+/// What is left at some moment, and of what.
+#[derive(Clone)]
+pub struct Image {
+    pub memory: MemoryStorage,
+    pub stop: Stop,
+}
+
 struct Shared {
     memory: MemoryStorage,
     fault: Option<Fault>,
-    images: Mutex<Option<Vec<MemoryStorage>>>,
+    images: Mutex<Option<Vec<Image>>>,
     seed: AtomicU64,
     first_snapshot: Mutex<Option<Vec<u8>>>,
 }
@@ -85,8 +92,10 @@ impl Shared {
     fn about_to_change(&self) {
         if let Some(images) = &mut *self.images.lock() {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-            let killed = seed.is_multiple_of(3);
-            images.push(if killed { self.memory.crash(|_, all| all) } else { self.memory.power_loss(seed) });
+            images.push(match seed.is_multiple_of(3) {
+                true => Image { memory: self.memory.crash(|_, all| all), stop: Stop::Killed },
+                false => Image { memory: self.memory.power_loss(seed), stop: Stop::Unknown },
+            });
         }
     }
 }
@@ -113,7 +122,7 @@ impl Witnessed {
     }
 
     /// The images so far; no more are kept.
-    pub fn take_images(&self) -> Vec<MemoryStorage> {
+    pub fn take_images(&self) -> Vec<Image> {
         self.0.images.lock().take().unwrap_or_default()
     }
 }

@@ -18,11 +18,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{DIR, TOPIC_ID, cleaner, marker};
-use faults::{FAULTS, Fault, Witnessed};
+use faults::{FAULTS, Fault, Image, Witnessed};
 use log::cleaner::{Cleaned, CompactionRules, Course, Interruption, LastRecords};
 use log::retention::Plan;
 use log::storage::MemoryStorage;
-use log::{Log, LogConfig, OpenOptions, RetentionRules};
+use log::{Log, LogConfig, OpenOptions, RetentionRules, Stop};
 use model::{Given, Model, Verdict};
 use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
 
@@ -90,24 +90,27 @@ fn config(retention_bytes: i64) -> LogConfig {
     }
 }
 
-fn open(storage: Witnessed, clean: bool, checkpoints: Checkpoints) -> Result<Log, String> {
+/// `stop`: how the last one ended, None if it was closed.
+fn open(storage: Witnessed, stop: Option<Stop>, checkpoints: Checkpoints) -> Result<Log, String> {
     let options = OpenOptions {
         storage: Arc::new(storage),
         dir: PathBuf::from(DIR),
         topic_id: TOPIC_ID,
         config: config(4000),
-        clean_shutdown: clean,
+        clean_shutdown: stop.is_none(),
         recovery_point: checkpoints.recovery_point,
         log_start_offset: Some(checkpoints.start),
         now_ms: 1,
     };
-    Log::open(options).map(|(log, _)| log).map_err(|error| format!("it cannot be opened: {error}"))
+    Log::open_after(stop.unwrap_or(Stop::Unknown), options)
+        .map(|(log, _)| log)
+        .map_err(|error| format!("it cannot be opened: {error}"))
 }
 
 impl Run {
     fn new(seed: u64, fault: Option<Fault>) -> Result<Run, String> {
         let storage = Witnessed::new(MemoryStorage::default(), fault);
-        let log = open(storage.clone(), false, Checkpoints::default())?;
+        let log = open(storage.clone(), Some(Stop::Unknown), Checkpoints::default())?;
         Ok(Run {
             storage,
             log,
@@ -254,16 +257,19 @@ impl Run {
     }
 
     /// Opens what a crash has left, perhaps crashing once more on the way. Gives the log if it is as it should be.
-    fn recovered(&mut self, image: MemoryStorage, before: &Checkpoints) -> Result<(Witnessed, Log), String> {
+    fn recovered(&mut self, image: Image, before: &Checkpoints) -> Result<(Witnessed, Log), String> {
         self.images += 1;
         let mut image = image;
         if self.chance.one_in(4) {
-            let again = Witnessed::new(image.clone(), self.fault);
+            let again = Witnessed::new(image.memory.clone(), self.fault);
             again.keep_images(self.chance.below(1 << 20) as u64);
-            open(again.clone(), false, *before)?;
+            open(again.clone(), Some(image.stop), *before)?;
             let images = again.take_images();
             if !images.is_empty() {
-                image = images[self.chance.below(images.len())].clone();
+                let next = images[self.chance.below(images.len())].clone();
+                // What a power failure has left is not sound for a recovery having begun.
+                let stop = if image.stop == Stop::Unknown { Stop::Unknown } else { next.stop };
+                image = Image { stop, ..next };
             }
         }
         let names = |storage: &MemoryStorage| {
@@ -277,10 +283,10 @@ impl Run {
         };
         // A replayed history tells more.
         let told = std::env::var("SEED").map_or(String::new(), |_| {
-            format!("\n  found {}\n  left from {}", names(&image), names(self.storage.memory()))
+            format!("\n  found {}\n  left from {}", names(&image.memory), names(self.storage.memory()))
         });
-        let storage = Witnessed::new(image, self.fault);
-        let log = open(storage.clone(), false, *before)?;
+        let storage = Witnessed::new(image.memory, self.fault);
+        let log = open(storage.clone(), Some(image.stop), *before)?;
         self.model.judge(&log, self.now_ms).map_err(|why| {
             let shown = if told.is_empty() { String::new() } else { self.model.told(&log) };
             format!("after a crash {why}{told}{shown}")
@@ -339,7 +345,7 @@ impl Run {
         self.storage.memory().sync_everything();
         let start = self.log.log_start_offset();
         self.checkpoints = Checkpoints { recovery_point: self.log.recovery_point(), start, ..self.checkpoints };
-        self.log = open(self.storage.clone(), true, self.checkpoints)?;
+        self.log = open(self.storage.clone(), None, self.checkpoints)?;
         self.model.flushed = self.model.end();
         self.model.judge(&self.log, self.now_ms).map_err(|why| format!("after a clean stop {why}"))
     }
