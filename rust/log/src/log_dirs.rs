@@ -54,7 +54,7 @@ pub struct LogDir {
 /// Names the life that this directory's files were last known to be whole in.
 const LIFE: &str = ".last-life";
 /// Read by the metadata log itself, and always in full.
-const METADATA_PARTITION: &str = "__cluster_metadata-0";
+pub const METADATA_PARTITION: &str = "__cluster_metadata-0";
 
 /// What tells that the system has lost nothing of what was written: it has not been started anew, nor has the directory
 /// been mounted anew. None where it cannot be told.

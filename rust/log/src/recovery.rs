@@ -4,8 +4,8 @@
 //!   clean     sizes and indexes as they are; the end is found from the last index entry; producers from the snapshot
 //!   unclean   from the segment with the recovery point: every batch read and checked, indexes made anew; at the first
 //!             bad batch the log is cut, and later segments go. Producers and aborted transactions are made anew from there
-//!   killed    the same, but of a batch only the header is read: the system still has all that the process wrote. A segment
-//!             whose headers do not lead to its very end is read and checked as above
+//!   killed    the same, but of all batches but the last only the header is read: the system still has all that the process
+//!             wrote. A segment whose headers do not lead to its very end is read and checked as above
 //! ```
 //!
 //! INVARIANT: what a flush said is on the disk is found again, whatever became of files that can be made anew: an empty
@@ -81,6 +81,17 @@ struct Scan {
     /// Offset of the first segment that was read anew: producers and aborted transactions are made anew from there.
     from: i64,
     end_offset: i64,
+}
+
+impl Segment {
+    /// Whether the batch at this position is whole and matches its CRC.
+    fn has_sound_batch(&self, storage: &dyn Storage, at: u64) -> Result<bool> {
+        let file = self.file(storage)?;
+        let batch = Scanner { file: &*file, size: self.size, at }.next(self.path())?;
+        Ok(batch.is_some_and(|batch| {
+            batch.is_ok_and(|bytes| BatchView::parse(&bytes).is_ok_and(|view| view.crc_is_valid()))
+        }))
+    }
 }
 
 /// What an unclean stop may have done to what was written and not synced.
@@ -281,7 +292,8 @@ impl Log {
         Ok(size - segment.size)
     }
 
-    /// Indexes and epochs of a segment from its headers; gives the offset behind it. None if they do not lead to its end.
+    /// Indexes and epochs of a segment from its headers; gives the offset behind it. None if they do not lead to its end, or
+    /// the last batch, where the process was at work, does not match its CRC.
     fn take_up_segment(&mut self, at: usize) -> Result<Option<i64>> {
         let storage = self.storage.clone();
         let Log { segments, epochs, unsynced, config, .. } = self;
@@ -289,13 +301,14 @@ impl Log {
         let mut fresh = Segment::blank(old.path().to_owned(), old.base_offset, old.created_ms);
         fresh.offset_index.file.truncate_file(&*storage)?;
         fresh.time_index.file.truncate_file(&*storage)?;
-        let (mut next, mut outcome) = (old.base_offset, Ok(()));
+        let (mut next, mut outcome, mut last_at) = (old.base_offset, Ok(()), None);
         let walked = old.walk(&*storage, Hint::START, |found, header| {
             let continues = found.base_offset >= next && found.last_offset >= found.base_offset;
             if !continues || found.last_offset == i64::MAX {
                 return false;
             }
             next = found.last_offset + 1;
+            last_at = Some(found.position);
             outcome = fresh.note(&*storage, header, found.position, config.index_interval_bytes);
             if epochs.observe(header.leader_epoch(), found.base_offset) {
                 unsynced.epochs();
@@ -303,11 +316,12 @@ impl Log {
             outcome.is_ok()
         });
         outcome?;
-        let is_whole = match walked {
+        let leads_to_end = match walked {
             Ok(end) => end == old.size,
             Err(Error::Corrupt { .. }) => false,
             Err(error) => return Err(error),
         };
+        let is_whole = leads_to_end && last_at.map_or(Ok(true), |at| old.has_sound_batch(&*storage, at))?;
         if is_whole {
             segments[at] = fresh;
         }

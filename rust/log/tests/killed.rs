@@ -96,6 +96,16 @@ fn a_write_that_the_kill_cut_short_is_cut_off_wherever_it_ended() {
 }
 
 #[test]
+fn a_last_batch_that_does_not_match_its_crc_is_cut_off() {
+    let storage = filled();
+    let files = storage.list(Path::new(DIR)).unwrap();
+    let last = files.iter().filter(|(name, _)| name.ends_with(".log")).max().unwrap();
+    storage.flip(&Path::new(DIR).join(&last.0), last.1 as usize - 10).unwrap();
+    let report = assert_same(&storage, "rot at the end");
+    assert_eq!(report.truncated.map(|truncated| truncated.at_offset), Some(62));
+}
+
+#[test]
 fn headers_that_lead_nowhere_have_the_segment_read_in_full() {
     let storage = filled();
     // The length of the second batch of the first segment.
