@@ -20,13 +20,13 @@ import trio
 from cluster.broker.answering import in_task
 from cluster.broker.clock import Clock
 from cluster.broker.late_host import LateHost
-from cluster.broker.lifecycle import BrokerLifecycle, controller_registration
+from cluster.broker.lifecycle import BrokerLifecycle, OwnDirectories, controller_registration
 from cluster.broker.metadata_log import MetadataLog
 from cluster.broker.peers import ControllerLink, Links, RaftPeers
 from cluster.broker.producer_ids import ProducerIds
 from cluster.broker.quorum import describe_quorum
 from cluster.broker.raft_driver import RaftDriver
-from cluster.broker.storage import MetaProperties, load_directories, random_uuid
+from cluster.broker.storage import MetaProperties, StorageError, load_directories, random_uuid, usable_directories
 from cluster.broker.upcall_pump import IMAGE_SCOPE, UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
@@ -78,7 +78,7 @@ class Broker:
     def __init__(self, settings: BrokerSettings) -> None:
         self.static_settings = settings
         self.node: NodeSettings = read_node(settings)
-        self._identities: list[MetaProperties] = load_directories(self._directories(), self.node.node_id)
+        self._take_directories()
         self.cluster_id = self._identities[0].cluster_id
         self.clock = Clock()
         self._listener_names = [each.name for each in self._listeners()]
@@ -100,10 +100,22 @@ class Broker:
 
     # --- what this node is made of --------------------------------------------------------------------------------------
 
-    def _directories(self) -> tuple[str, ...]:
+    def _take_directories(self) -> None:
+        """All that can be used. Whatever lies in another is offline until that is repaired and this node started again."""
         node = self.node
         own = node.log_dirs if node.is_broker else ()
-        return own if node.metadata_log_dir in own else (node.metadata_log_dir, *own)
+        configured = own if node.metadata_log_dir in own else (node.metadata_log_dir, *own)
+        self._directories, self.failed_directories = usable_directories(configured, node.metadata_log_dir)
+        for directory, why in self.failed_directories.items():
+            log.error("log directory %s cannot be used, and all that lies in it is offline: %s", directory, why)
+        if node.is_broker and not set(own) & set(self._directories):
+            raise StorageError(f"no directory of log.dirs={','.join(own)} can be used")
+        self._identities: list[MetaProperties] = load_directories(self._directories, node.node_id)
+        cordoned = set(self.static_settings["cordoned.log.dirs"])
+        unknown = cordoned - set(own) - {"*"}
+        if unknown:
+            raise StorageError(f"cordoned.log.dirs={','.join(sorted(unknown))}: not in log.dirs={','.join(own)}")
+        self.cordoned_directories = {each for each in own if each in cordoned or "*" in cordoned}
 
     def _listeners(self) -> list[Any]:
         node = self.node
@@ -129,7 +141,10 @@ class Broker:
                 (each.name, each.host, each.port, each.name not in node.controller_listener_names)
                 for each in self._listeners()
             ],
-            "log_dirs": list(self._directories()),
+            "log_dirs": [
+                (path, identity.directory_id, path in node.log_dirs and path not in self.cordoned_directories)
+                for path, identity in zip(self._directories, self._identities, strict=True)
+            ],
             "apis": [(api.key, api.oldest, api.latest_served(), min(api.flexible_from, 32767)) for api in apis.values()],
             "reactor_count": min(settings["num.network.threads"], os.cpu_count() or 1),
             "request_bytes_max": settings["socket.request.max.bytes"],
@@ -169,13 +184,13 @@ class Broker:
         )
 
     def _identity(self, directory: str) -> MetaProperties:
-        return self._identities[self._directories().index(directory)]
+        return self._identities[self._directories.index(directory)]
 
     def _make_raft(self) -> RaftDriver:
         from random import Random
 
         settings, node = self.static_settings, self.node
-        at = self._directories().index(node.metadata_log_dir)
+        at = self._directories.index(node.metadata_log_dir)
         was_clean = self.plane.core.stops[at][0]
         metadata_log = MetadataLog(
             Path(node.metadata_log_dir),
@@ -306,6 +321,8 @@ class Broker:
                 raise RuntimeError(f"the view cannot be published: {error}")
             for topic_id, partition, why in value[1]:
                 log.error("partition %d of topic %s is offline: %s", partition, topic_id.hex(), why)
+            if value[2]:
+                self._nursery.start_soon(self.lifecycle.assign_directories, self._placements(value[2]))
             self._take_image(after)
             self._published_offset = after.offset
             self._report_recovered(delta)
@@ -320,9 +337,26 @@ class Broker:
         if view.topics or view.partitions or view.removed_topics or view.brokers is not None:
             self.plane.publish(view, published)
         elif self._published_offset >= delta.before.offset:
-            published((after.offset, ()), None)
+            published((after.offset, (), ()), None)
         else:
             self.plane.publish(view, published)
+
+    def _own_directories(self) -> OwnDirectories:
+        own = {path: self._identity(path).directory_id for path in self.node.log_dirs if path in self._directories}
+        cordoned = [own[path] for path in own if path in self.cordoned_directories]
+
+        def failed() -> list[bytes]:
+            lost = {self._directories[at] for at in self.plane.core.failed_dirs()}
+            return [own[path] for path in own if path in lost]
+
+        return OwnDirectories(list(own.values()), cordoned, failed)
+
+    def _placements(self, placed: list[tuple[bytes, int, int]]) -> dict[bytes, list[tuple[bytes, int]]]:
+        """What lies where, by the directory's id."""
+        found: dict[bytes, list[tuple[bytes, int]]] = {}
+        for topic_id, index, at in placed:
+            found.setdefault(self._identities[at].directory_id, []).append((topic_id, index))
+        return found
 
     def _take_image(self, image: MetadataImage) -> None:
         self._image = image
@@ -447,7 +481,7 @@ class Broker:
             self.node,
             self.cluster_id,
             random_uuid(),
-            [self._identity(directory).directory_id for directory in self.node.log_dirs],
+            self._own_directories(),
             previous,
             lambda: self._published_offset,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -53,6 +54,20 @@ def controller_registration(node: NodeSettings, incarnation_id: bytes, ports: di
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OwnDirectories:
+    """Ids of the log directories that could be used at the start; `failed()` tells which could not since."""
+
+    ids: list[bytes]
+    cordoned: list[bytes]
+    failed: Callable[[], list[bytes]]
+
+    def offline(self) -> list[bytes]:
+        """KAFKA: a broker without any directory left halts. Ours goes on to say KAFKA_STORAGE_ERROR, and reports nothing."""
+        failed = self.failed()
+        return failed if len(failed) < len(self.ids) else []
+
+
 class BrokerLifecycle:
     """`ask(api name, request)` reaches the active controller."""
 
@@ -62,7 +77,7 @@ class BrokerLifecycle:
         node: NodeSettings,
         cluster_id: str,
         incarnation_id: bytes,
-        log_dirs: list[bytes],
+        directories: OwnDirectories,
         previous_broker_epoch: int,
         metadata_offset: Callable[[], int],
     ) -> None:
@@ -70,7 +85,7 @@ class BrokerLifecycle:
         self._node = node
         self._cluster_id = cluster_id
         self._incarnation_id = incarnation_id
-        self._log_dirs = log_dirs
+        self._directories = directories
         self._previous_broker_epoch = previous_broker_epoch
         self._metadata_offset = metadata_offset
         self.broker_epoch = -1
@@ -84,7 +99,7 @@ class BrokerLifecycle:
             listeners=_endpoints(message, self._node.advertised_broker_listeners, ports),
             features=_features(message),
             rack=self._node.rack,
-            log_dirs=self._log_dirs,
+            log_dirs=self._directories.ids,
             previous_broker_epoch=self._previous_broker_epoch,
         )
 
@@ -118,6 +133,8 @@ class BrokerLifecycle:
                 current_metadata_offset=self._metadata_offset(),
                 want_fence=want_fence,
                 want_shut_down=want_shut_down,
+                offline_log_dirs=self._directories.offline(),
+                cordoned_log_dirs=self._directories.cordoned,
             ),
         )
 
@@ -163,3 +180,23 @@ class BrokerLifecycle:
             await self._ask("AlterPartition", request)
         except ApiError as error:
             log.warning("recovered partitions could not be reported: %s", error)
+
+    async def assign_directories(self, placed: dict[bytes, list[tuple[bytes, int]]]) -> None:
+        """Tells the controller which replicas lie in which directory (KIP-858): what fails with a directory is known by that.
+        What it refuses is told again when the log is next opened."""
+        message = api_named("AssignReplicasToDirs").request
+        directories = []
+        for directory_id, partitions in placed.items():
+            topics: dict[bytes, Any] = {}
+            for topic_id, index in partitions:
+                topic = topics.setdefault(topic_id, message.TopicData(topic_id=topic_id))
+                topic.partitions.append(message.PartitionData(partition_index=index))
+            directories.append(message.DirectoryData(id=directory_id, topics=list(topics.values())))
+        request = message(broker_id=self._node.node_id, broker_epoch=self.broker_epoch, directories=directories)
+        while True:
+            try:
+                await self._ask("AssignReplicasToDirs", request)
+                return
+            except ApiError as error:
+                log.info("the directories of replicas are to be told again: %s", error)
+                await trio.sleep(1)

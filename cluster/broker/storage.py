@@ -86,6 +86,21 @@ def write_meta_properties(directory: Path, meta: MetaProperties) -> None:
     write_atomically(directory / META_PROPERTIES, ("\n".join(lines) + "\n").encode())
 
 
+def usable_directories(directories: Iterable[str], needed: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Those that can be read and written, and why the others cannot. `needed` is the one that nothing works without."""
+    usable, failed = [], {}
+    for directory in directories:
+        try:
+            os.close(os.open(os.path.join(directory, ".lock"), os.O_RDWR | os.O_CREAT, 0o644))
+            read_meta_properties(Path(directory))
+            usable.append(directory)
+        except OSError as error:
+            failed[directory] = str(error)
+    if needed in failed:
+        raise StorageError(f"{needed} holds the metadata log and cannot be used: {failed[needed]}")
+    return tuple(usable), failed
+
+
 def load_directories(directories: Iterable[str], node_id: int) -> list[MetaProperties]:
     """Every directory's identity, checked against one another and the node."""
     found: list[MetaProperties] = []

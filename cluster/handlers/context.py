@@ -5,7 +5,7 @@ Not here: anything that performs I/O. The shell (`cluster.broker`) fills these i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class Context(Protocol):
     controller: ControllerPort
     groups: Coordinators
     transactions: Transactions
+    cordoned_directories: Collection[str]
+    failed_directories: Collection[str]
+    """Of `log.dirs`: those that take no new partitions, and those that could not be used at the start."""
 
     @property
     def image(self) -> MetadataImage:

@@ -180,7 +180,11 @@ async def describe_log_dirs(ctx: Context, call: Call) -> Any:
     response = message()
     for path, error, total_bytes, usable_bytes, partitions in await ctx.plane.describe_log_dirs():
         told = message.DescribeLogDirsResult(
-            error_code=error, log_dir=path, total_bytes=total_bytes, usable_bytes=usable_bytes
+            error_code=error,
+            log_dir=path,
+            total_bytes=total_bytes,
+            usable_bytes=usable_bytes,
+            is_cordoned=path in ctx.cordoned_directories,
         )
         response.results.append(told)
         by_topic: dict[str, list[Any]] = {}
@@ -189,4 +193,6 @@ async def describe_log_dirs(ctx: Context, call: Call) -> Any:
                 place = message.DescribeLogDirsPartition(partition_index=index, partition_size=size_bytes)
                 by_topic.setdefault(topic, []).append(place)
         told.topics = [message.DescribeLogDirsTopic(name=name, partitions=rows) for name, rows in by_topic.items()]
+    for path in ctx.failed_directories:
+        response.results.append(message.DescribeLogDirsResult(error_code=Code.KAFKA_STORAGE_ERROR, log_dir=path))
     return response

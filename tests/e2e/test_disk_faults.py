@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -24,21 +23,12 @@ from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response
 from tests.support import apache
+from tests.support.faults import faults
 from tests.support.wire import Wire, batch_of, fetch_frame, produce_frame
 
 pytestmark = pytest.mark.e2e
 
 TOPIC = "faulty"
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
-    target = tmp_path_factory.mktemp("faulty") / "faulty_disk.so"
-    source = Path(__file__).parent.parent / "support" / "faulty_disk.c"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", target, source, "-ldl"], check=True)
-    return target
 
 
 class Node:
@@ -104,16 +94,6 @@ class Node:
         assert told.error_code == 0, told
         end: int = told.offset
         return end
-
-
-def faults(library: Path, directory: Path, call: str, path: str) -> dict[str, str]:
-    return {
-        "LD_PRELOAD": str(library),
-        "FAULT_CALL": call,
-        "FAULT_PATH": path,
-        "FAULT_ON": str(directory / "on"),
-        "FAULT_LOG": str(directory / "calls"),
-    }
 
 
 def test_after_a_failed_sync_nothing_is_acknowledged_and_the_sync_is_not_tried_again(library: Path, tmp_path: Path) -> None:

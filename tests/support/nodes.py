@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -28,11 +29,14 @@ class Node:
         self.properties = directory / "server.properties"
         self.properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         self.process: subprocess.Popen | None = None
+        self.environment: dict[str, str] = {}
 
     def start(self) -> Node:
         log = (self.directory / "node.log").open("ab")
         command = [sys.executable, "-c", PROGRAM, str(self.properties)]
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self.environment}
+        )
         return self
 
     def wait(self) -> Node:

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use server::config::{ListenerConfig, ServerConfig};
+use server::config::{ListenerConfig, LogDirConfig, ServerConfig};
 use server::data_plane::Query;
 use server::decided;
 use server::housekeeper::{Compaction, Housekeeping};
@@ -24,7 +24,8 @@ struct ConfigIn {
     node_id: i32,
     /// name, host, port, serves records
     listeners: Vec<(String, String, u16, bool)>,
-    log_dirs: Vec<PathBuf>,
+    /// path, directory.id, whether new partitions may be placed there
+    log_dirs: Vec<(PathBuf, [u8; 16], bool)>,
     /// key, oldest, newest, first flexible version
     apis: Vec<(i16, i16, i16, i16)>,
     reactor_count: usize,
@@ -97,6 +98,7 @@ impl DataPlane {
         let delay = Duration::from_millis(config.file_delete_delay_ms);
         let housekeeping = config.housekeeping.into();
         let listener = |(name, host, port, serves_records)| ListenerConfig { name, host, port, serves_records };
+        let log_dir = |(path, id, takes_new)| LogDirConfig { path, id, takes_new };
         let api = |(api_key, version_min, version_max, flexible_from)| Api {
             api_key,
             version_min,
@@ -106,7 +108,7 @@ impl DataPlane {
         let config = ServerConfig {
             node_id: config.node_id,
             listeners: config.listeners.into_iter().map(listener).collect(),
-            log_dirs: config.log_dirs,
+            log_dirs: config.log_dirs.into_iter().map(log_dir).collect(),
             apis: config.apis.into_iter().map(api).collect(),
             reactor_count: config.reactor_count,
             request_bytes_max: config.request_bytes_max,
@@ -125,7 +127,7 @@ impl DataPlane {
             seed: config.seed,
         };
         py.detach(|| {
-            let dirs = config.log_dirs.iter().map(|path| log::LogDir::open(path));
+            let dirs = config.log_dirs.iter().map(|dir| log::LogDir::open(&dir.path));
             let dirs = dirs.collect::<log::Result<Vec<_>>>().map_err(told)?;
             let stops = dirs.iter().map(|dir| (dir.was_clean(), dir.broker_epoch())).collect();
             let inner = server::DataPlane::new(config, dirs, delay, housekeeping).map_err(told)?;
@@ -137,6 +139,11 @@ impl DataPlane {
     #[getter]
     fn stops(&self) -> Vec<(bool, Option<i64>)> {
         self.stops.clone()
+    }
+
+    /// Which of the log directories failed since, as indexes.
+    fn failed_dirs(&self) -> Vec<usize> {
+        self.inner.failed_dirs()
     }
 
     /// Opens the listeners; gives (host, port) of each, in order.

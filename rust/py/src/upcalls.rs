@@ -91,9 +91,10 @@ pub fn to_python(py: Python<'_>, upcall: Upcall) -> PyResult<Py<PyAny>> {
 
 fn value_of(py: Python<'_>, result: JobResult) -> PyResult<Py<PyAny>> {
     let value = match result {
-        JobResult::Published { metadata_offset, failed } => {
+        JobResult::Published { metadata_offset, failed, placed } => {
             let failed: Vec<_> = failed.iter().map(|(id, index, why)| (PyBytes::new(py, id), index, why)).collect();
-            (metadata_offset, failed).into_pyobject(py)?.into_any()
+            let placed: Vec<_> = placed.iter().map(|(id, index, at)| (PyBytes::new(py, id), index, at)).collect();
+            (metadata_offset, failed, placed).into_pyobject(py)?.into_any()
         }
         JobResult::Offsets(found) => {
             let rows: Vec<_> = found.iter().map(|f| (f.error.0, f.timestamp, f.offset, f.leader_epoch)).collect();

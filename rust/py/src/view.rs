@@ -53,6 +53,7 @@ struct PartitionIn {
     partition_epoch: i32,
     replicas: Vec<i32>,
     isr: Vec<i32>,
+    directory_id: [u8; 16],
 }
 
 #[derive(FromPyObject)]
@@ -130,6 +131,7 @@ impl DeltaIn {
         let partition = |p: PartitionIn| PartitionChange {
             topic_id: p.topic_id,
             index: p.partition,
+            directory_id: p.directory_id,
             leadership: Leadership {
                 leader_id: p.leader_id,
                 leader_epoch: p.leader_epoch,

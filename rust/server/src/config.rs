@@ -13,11 +13,21 @@ pub struct ListenerConfig {
     pub serves_records: bool,
 }
 
+/// One of the directories that this node uses.
+#[derive(Clone, Debug)]
+pub struct LogDirConfig {
+    pub path: PathBuf,
+    /// `directory.id` of its meta.properties.
+    pub id: wire::Uuid,
+    /// New partitions may be placed here: it is one of `log.dirs`, and not cordoned.
+    pub takes_new: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub node_id: i32,
     pub listeners: Vec<ListenerConfig>,
-    pub log_dirs: Vec<PathBuf>,
+    pub log_dirs: Vec<LogDirConfig>,
     pub apis: Vec<Api>,
     /// `num.network.threads`, bounded to the cores at hand.
     pub reactor_count: usize,

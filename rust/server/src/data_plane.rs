@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use replica::tail::TailBudget;
 use replica::view::Published;
 
-use crate::config::ServerConfig;
+use crate::config::{LogDirConfig, ServerConfig};
 use crate::decided::{self, Completer};
+use crate::disk::DirDisk;
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
 use crate::publisher::{Dir, Publisher, ViewDelta};
@@ -38,6 +39,7 @@ pub struct DataPlane {
     publisher_thread: Mutex<JobThread>,
     worker_thread: Mutex<JobThread>,
     housekeeper: Mutex<Housekeeper>,
+    disks: Vec<Arc<DirDisk>>,
     prepared: Mutex<Vec<Prepared>>,
     reactors: Mutex<Vec<JoinHandle<()>>>,
     stopped: Mutex<bool>,
@@ -59,8 +61,12 @@ impl DataPlane {
         let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
         let prepared = (0..config.reactor_count.clamp(1, 128)).map(prepare).collect::<io::Result<Vec<_>>>()?;
         let inboxes = prepared.iter().map(|p| p.inbox.clone()).collect();
-        let dirs = dirs.into_iter().map(|dir| Dir::start(dir, config.reserve_bytes, &published, &upcalls));
-        let dirs = dirs.collect::<io::Result<Vec<_>>>()?;
+        let start = |(dir, of): (LogDir, &LogDirConfig)| {
+            Dir::start(dir, of.clone(), config.reserve_bytes, &published, &upcalls)
+        };
+        let dirs = dirs.into_iter().zip(&config.log_dirs).map(start).collect::<io::Result<Vec<_>>>()?;
+        let disks = dirs.iter().map(Dir::disk).collect();
+        let paths = config.log_dirs.iter().map(|dir| dir.path.clone()).collect();
         let publisher =
             Publisher::new(config.node_id, published.clone(), upcalls.clone(), budget, dirs, file_delete_delay);
         let publisher = Arc::new(Mutex::new(publisher));
@@ -68,14 +74,14 @@ impl DataPlane {
         let publisher_thread =
             JobThread::start("publisher", upcalls.clone(), TIDY_PERIOD, move || tidied.lock().tidy())?;
         let worker_thread = JobThread::start("worker", upcalls.clone(), IDLE_PERIOD, || {})?;
-        let housekeeper =
-            Housekeeper::start(housekeeping, config.log_dirs.clone(), published.clone(), upcalls.clone())?;
+        let housekeeper = Housekeeper::start(housekeeping, paths, published.clone(), upcalls.clone())?;
         Ok(DataPlane {
             shared: Arc::new(Shared::new(config, published, upcalls, inboxes)),
             publisher,
             publisher_thread: Mutex::new(publisher_thread),
             worker_thread: Mutex::new(worker_thread),
             housekeeper: Mutex::new(housekeeper),
+            disks,
             prepared: Mutex::new(prepared),
             reactors: Mutex::default(),
             stopped: Mutex::new(false),
@@ -112,6 +118,11 @@ impl DataPlane {
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Which of the log directories failed, as indexes.
+    pub fn failed_dirs(&self) -> Vec<usize> {
+        (0..self.disks.len()).filter(|at| self.disks[*at].fenced().is_some()).collect()
     }
 
     pub fn set_housekeeping(&self, settings: Housekeeping) {
@@ -158,7 +169,7 @@ impl DataPlane {
     }
 
     pub fn query(&self, ticket: Ticket, query: Query) {
-        let shared = self.shared.clone();
+        let (shared, disks) = (self.shared.clone(), self.disks.clone());
         self.submit(ticket, move || {
             let published = &shared.published;
             match query {
@@ -168,9 +179,7 @@ impl DataPlane {
                 Query::DescribeProducers(wanted) => {
                     JobResult::Producers(queries::describe_producers(published, &wanted))
                 }
-                Query::DescribeLogDirs => {
-                    JobResult::LogDirs(queries::describe_log_dirs(published, &shared.config.log_dirs))
-                }
+                Query::DescribeLogDirs => JobResult::LogDirs(queries::describe_log_dirs(published, &disks)),
             }
         });
     }

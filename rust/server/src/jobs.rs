@@ -17,9 +17,11 @@ use crate::upcall::{Ticket, UpcallQueue};
 #[derive(Debug)]
 pub enum JobResult {
     /// The view was published; partitions that could not be opened are named with the reason.
+    /// `placed`: new logs whose directory (an index) is not the one that the control plane knows.
     Published {
         metadata_offset: i64,
         failed: Vec<(Uuid, i32, String)>,
+        placed: Vec<(Uuid, i32, usize)>,
     },
     Offsets(Vec<OffsetFound>),
     EpochEnds(Vec<EpochEnd>),

@@ -19,6 +19,7 @@ use replica::view::{Published, Topic, TopicSettings, View};
 use wire::Uuid;
 use wire::produce::NodeEndpoint;
 
+use crate::config::LogDirConfig;
 use crate::disk::DirDisk;
 use crate::jobs::JobResult;
 use crate::reactor::wall_clock_ms;
@@ -33,6 +34,8 @@ pub struct TopicChange {
 pub struct PartitionChange {
     pub topic_id: Uuid,
     pub index: i32,
+    /// Where its log is said to be.
+    pub directory_id: Uuid,
     pub leadership: Leadership,
 }
 
@@ -57,6 +60,7 @@ pub struct Publisher {
     /// Topics with a flush.ms of their own.
     flushed_by_time: HashSet<Uuid>,
     doomed: Vec<(Instant, PathBuf)>,
+    placed: Vec<(Uuid, i32, usize)>,
     file_delete_delay: Duration,
     last_checkpoint: Instant,
 }
@@ -64,6 +68,9 @@ pub struct Publisher {
 /// One of `log.dirs`, the disk under it, and what its journal still has to give back.
 pub struct Dir {
     log_dir: LogDir,
+    config: LogDirConfig,
+    /// Logs that are here, opened or not yet.
+    log_count: usize,
     disk: Arc<DirDisk>,
     replay: Replay,
 }
@@ -71,6 +78,7 @@ pub struct Dir {
 impl Dir {
     pub fn start(
         log_dir: LogDir,
+        config: LogDirConfig,
         reserve_bytes: u64,
         published: &Arc<Published>,
         upcalls: &Arc<UpcallQueue>,
@@ -88,7 +96,16 @@ impl Dir {
             upcalls.notice(Level::Error, text);
         }
         let disk = DirDisk::start(path, reserve_bytes, published.clone(), upcalls.clone())?;
-        Ok(Dir { log_dir, disk, replay })
+        let log_count = log_dir.existing().filter(|name| *name != log::log_dirs::METADATA_PARTITION).count();
+        Ok(Dir { log_dir, config, log_count, disk, replay })
+    }
+
+    pub fn disk(&self) -> Arc<DirDisk> {
+        self.disk.clone()
+    }
+
+    fn takes_new(&self) -> bool {
+        self.config.takes_new && self.disk.fenced().is_none()
     }
 }
 
@@ -112,6 +129,7 @@ impl Publisher {
             hosted: HashMap::new(),
             flushed_by_time: HashSet::new(),
             doomed: Vec::new(),
+            placed: Vec::new(),
             file_delete_delay,
             last_checkpoint: Instant::now(),
         }
@@ -141,7 +159,8 @@ impl Publisher {
         } else {
             self.published.advance(delta.metadata_offset);
         }
-        JobResult::Published { metadata_offset: delta.metadata_offset, failed }
+        let placed = std::mem::take(&mut self.placed);
+        JobResult::Published { metadata_offset: delta.metadata_offset, failed, placed }
     }
 
     fn apply_topics(&mut self, view: &mut View, topics: Vec<TopicChange>) -> bool {
@@ -172,7 +191,7 @@ impl Publisher {
 
     /// True if the partition is new to the view.
     fn apply_partition(&mut self, view: &mut View, change: PartitionChange) -> Result<bool, String> {
-        let PartitionChange { topic_id, index, leadership } = change;
+        let PartitionChange { topic_id, index, directory_id, leadership } = change;
         let existing = view.partition(topic_id, index).cloned();
         let is_new = existing.is_none();
         let partition = match existing {
@@ -185,7 +204,7 @@ impl Publisher {
         let mut outcome = Ok(is_new);
         let mut opened = None;
         if partition.is_hosted_by(&leadership) && !partition.has_log() {
-            match self.open_log(&partition) {
+            match self.open_log(&partition, directory_id) {
                 Ok(log) => {
                     opened = Some(log);
                     self.hosted.entry(topic_id).or_default().insert(index);
@@ -206,11 +225,27 @@ impl Publisher {
         outcome
     }
 
-    fn open_log(&mut self, partition: &Partition) -> log::Result<(Log, i64, Durability)> {
+    /// The directory of a partition: where its log is, or where it is said to be, or for a new one, that with the fewest.
+    fn directory_of(&self, name: &str, directory_id: Uuid) -> log::Result<usize> {
+        if let Some(at) = self.dirs.iter().position(|dir| dir.log_dir.has_partition(name)) {
+            return Ok(at);
+        }
+        if !is_reserved(directory_id) {
+            let known = self.dirs.iter().position(|dir| dir.config.id == directory_id);
+            let why = "its log directory could not be opened at the start; repair it, and start the broker again";
+            return known.ok_or_else(|| log::Error::Poisoned { why: why.to_owned() });
+        }
+        let open = self.dirs.iter().enumerate().filter(|(_, dir)| dir.takes_new());
+        let fewest = open.min_by_key(|(_, dir)| dir.log_count);
+        let why = "no log directory takes new partitions: each failed, or is in cordoned.log.dirs";
+        fewest.map(|(at, _)| at).ok_or_else(|| log::Error::Poisoned { why: why.to_owned() })
+    }
+
+    fn open_log(&mut self, partition: &Partition, directory_id: Uuid) -> log::Result<(Log, i64, Durability)> {
         let topic = &partition.topic;
         let name = log::partition_dir_name(&topic.name, partition.index);
-        let at = self.dirs.iter().position(|dir| dir.log_dir.has_partition(&name)).unwrap_or(0);
-        let Dir { log_dir, disk, replay } = &mut self.dirs[at];
+        let at = self.directory_of(&name, directory_id)?;
+        let Dir { log_dir, config, log_count, disk, replay } = &mut self.dirs[at];
         if let Some(why) = disk.fenced() {
             return Err(log::Error::Poisoned { why: why.to_owned() });
         }
@@ -237,6 +272,10 @@ impl Publisher {
             replay.finish(&FileStorage)?;
         }
         log_dir.proved(&name);
+        *log_count += usize::from(report.created);
+        if config.id != directory_id {
+            self.placed.push((topic.id, partition.index, at));
+        }
         let high_watermark = log_dir.high_watermark(&topic.name, partition.index).unwrap_or(log.log_start_offset());
         let durability = Durability::of(disk.clone(), log.recovery_point());
         Ok((log, high_watermark, durability))
@@ -246,6 +285,9 @@ impl Publisher {
         for index in self.hosted.remove(&id).unwrap_or_default() {
             let Some(partition) = view.remove_partition((id, index)) else { continue };
             let Some(mut log) = partition.retire() else { continue };
+            if let Some(dir) = self.dirs.iter_mut().find(|dir| log.dir().parent() == Some(dir.log_dir.path())) {
+                dir.log_count = dir.log_count.saturating_sub(1);
+            }
             match log.rename_for_delete(&unique_suffix()) {
                 Ok(path) => self.doomed.push((Instant::now() + self.file_delete_delay, path)),
                 Err(error) => self.upcalls.notice(Level::Error, format!("cannot delete a partition: {error}")),
@@ -342,6 +384,11 @@ impl Publisher {
         // The locks go with them: another broker may have the directories now.
         self.dirs.clear();
     }
+}
+
+/// KAFKA: ids below 100 are no directories, but say why none is named.
+fn is_reserved(directory_id: Uuid) -> bool {
+    u128::from_be_bytes(directory_id) < 100
 }
 
 /// 32 hex digits that no other doomed directory of this broker has.

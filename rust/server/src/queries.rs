@@ -10,6 +10,7 @@ use replica::partition::{LogContext, Partition};
 use replica::view::Published;
 use wire::ErrorCode;
 
+use crate::disk::DirDisk;
 use crate::jobs::{
     EpochEnd, EpochEndWanted, LogDirFound, OffsetFound, OffsetWanted, PartitionRef, ProducersFound, RecordsDeleted,
 };
@@ -154,7 +155,7 @@ pub fn describe_producers(published: &Published, wanted: &[PartitionRef]) -> Vec
     wanted.iter().map(|w| told(one(w))).collect()
 }
 
-pub fn describe_log_dirs(published: &Published, dirs: &[PathBuf]) -> Vec<LogDirFound> {
+pub fn describe_log_dirs(published: &Published, disks: &[Arc<DirDisk>]) -> Vec<LogDirFound> {
     let mut by_dir: HashMap<PathBuf, Vec<(Arc<str>, i32, i64)>> = HashMap::new();
     for partition in published.load().partitions() {
         let found = partition.with_log(|log, _| (log.dir().parent().map(PathBuf::from), log.size_bytes()));
@@ -163,7 +164,17 @@ pub fn describe_log_dirs(published: &Published, dirs: &[PathBuf]) -> Vec<LogDirF
             by_dir.entry(dir).or_default().push(entry);
         }
     }
-    let told = |path: &PathBuf| {
+    let told = |disk: &Arc<DirDisk>| {
+        let path = disk.path();
+        if disk.fenced().is_some() {
+            return LogDirFound {
+                path: path.display().to_string(),
+                error: ErrorCode::KAFKA_STORAGE_ERROR,
+                total_bytes: -1,
+                usable_bytes: -1,
+                partitions: Vec::new(),
+            };
+        }
         let (total_bytes, usable_bytes) = sys::disk_space(path).unwrap_or((-1, -1));
         LogDirFound {
             path: path.display().to_string(),
@@ -173,5 +184,5 @@ pub fn describe_log_dirs(published: &Published, dirs: &[PathBuf]) -> Vec<LogDirF
             partitions: by_dir.remove(path).unwrap_or_default(),
         }
     };
-    dirs.iter().map(told).collect()
+    disks.iter().map(told).collect()
 }
