@@ -25,6 +25,7 @@ TOOLS = {
     "consumer-groups": ("consumer_groups", "main", "list, describe and delete consumer groups, reset their offsets"),
     "transactions": ("transactions", "main", "list, describe and end transactions, find those that hang"),
     "get-offsets": ("get_offsets", "main", "tell where partitions begin, end, or are for a time"),
+    "log-dirs": ("log_dirs", "main", "tell what lies in which log directory"),
     "delete-records": ("delete_records", "main", "let partitions begin at later offsets"),
 }
 
