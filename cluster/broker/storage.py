@@ -95,7 +95,10 @@ def usable_directories(directories: Iterable[str], needed: str) -> tuple[tuple[s
             read_meta_properties(Path(directory))
             usable.append(directory)
         except OSError as error:
-            failed[directory] = str(error)
+            if directory == needed and isinstance(error, FileNotFoundError):
+                usable.append(directory)  # to be told that it is not formatted
+            else:
+                failed[directory] = str(error)
     if needed in failed:
         raise StorageError(f"{needed} holds the metadata log and cannot be used: {failed[needed]}")
     return tuple(usable), failed
