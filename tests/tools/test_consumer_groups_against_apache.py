@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import apache
-from tests.tools.kit import Pair, agree, same_output, wait_until
+from tests.tools.kit import KEPT, Pair, agree, same_output, wait_until
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -150,7 +150,7 @@ def prepare(bootstrap: str) -> None:
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.create_topics([NewTopic(name, count, 1) for name, count in PARTITIONS.items()]).values():
+    for future in admin.create_topics([NewTopic(name, count, 1, config=KEPT) for name, count in PARTITIONS.items()]).values():
         future.result(30)
     producer = Producer({"bootstrap.servers": bootstrap})
     for number in range(40):

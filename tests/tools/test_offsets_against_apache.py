@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import apache
-from tests.tools.kit import Done, Pair, agree, agree_roughly
+from tests.tools.kit import KEPT, Done, Pair, agree, agree_roughly
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -51,7 +51,8 @@ def filled(either: Pair) -> Pair:
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": either.broker.bootstrap})
-    topics = [NewTopic("offsets", 3, 1), NewTopic("other", 1, 1), NewTopic("oursdelete", 2, 1), NewTopic("themdelete", 2, 1)]
+    counts = {"offsets": 3, "other": 1, "oursdelete": 2, "themdelete": 2}
+    topics = [NewTopic(name, count, 1, config=KEPT) for name, count in counts.items()]
     for future in admin.create_topics(topics).values():
         future.result(30)
     producer = Producer({"bootstrap.servers": either.broker.bootstrap})

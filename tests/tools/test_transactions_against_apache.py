@@ -13,7 +13,7 @@ from pykafkacore.client.records import encode_batch
 from pykafkacore.protocol.apis import api
 from tests.support import apache
 from tests.support.wire import Wire
-from tests.tools.kit import KINDS, ApacheTools, Done, Pair, agree, ours, running
+from tests.tools.kit import KEPT, KINDS, ApacheTools, Done, Pair, agree, ours, running
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -108,7 +108,8 @@ def cluster(request: pytest.FixtureRequest, theirs: ApacheTools, tmp_path_factor
     settings = {"transaction_partition_verification_enable": "false"}
     with running(request.param, tmp_path_factory.mktemp("transactions"), **settings) as broker:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-        topics = [NewTopic(TOPIC, 3, 1), *(NewTopic(f"{who}hanging", 2, 1) for who in WHOS)]
+        counts = {TOPIC: 3} | {f"{who}hanging": 2 for who in WHOS}
+        topics = [NewTopic(name, count, 1, config=KEPT) for name, count in counts.items()]
         for future in admin.create_topics(topics).values():
             future.result(30)
         producer = begin(broker.bootstrap, "ended")
