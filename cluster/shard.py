@@ -52,6 +52,16 @@ class CancelTimer:
     timer: Timer
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The same request is given the same answer until something about `subject` changes, and each time that it is given
+    `timer` is set to `after_ms` from then."""
+
+    subject: Any
+    timer: Timer
+    after_ms: Millis
+
+
 LATER = object()
 """The response of a request that a later decision will answer (a join that waits for the others)."""
 
@@ -79,6 +89,7 @@ class Outcome:
     timers:   set or cancelled at once.
     facts:    given to the shard's `observe` at once, before the next request.
     transaction: the batch is one of a producer's transaction, and stands alone.
+    standing: the response is that of a question that may be answered without asking again. Only where there are no records.
     """
 
     records: tuple[Any, ...] | list[Any] = ()
@@ -89,6 +100,7 @@ class Outcome:
     answers: tuple[tuple[Ticket, Any], ...] | list[Any] = ()
     effects: tuple[Effect, ...] | list[Any] = ()
     transaction: TransactionalBatch | None = None
+    standing: Standing | None = None
 
 
 class Shard(Protocol[Request, Record, Response]):

@@ -56,6 +56,8 @@ class CoordinatorKind:
     make_shard: Callable[[int, int], Any]
     """(partition, leader epoch) -> an empty shard"""
     codec: int = 0
+    answers_stand: bool = False
+    """Whether its shards say which of their answers do."""
 
 
 def build_marker(producer_id: int, producer_epoch: int, is_commit: bool, coordinator_epoch: int, now_ms: int) -> bytes:
@@ -133,7 +135,8 @@ class CoordinatorHost:
                 self._take_up(index, leader_epoch)
 
     def _take_up(self, index: int, leader_epoch: int) -> None:
-        runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes)
+        kept = self._plane.kept if self._kind.answers_stand else None
+        runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes, kept=kept)
         hosted = self._hosted[index] = _Hosted(index, leader_epoch, runtime)
         self._nursery.start_soon(self._load, hosted)
 
@@ -277,7 +280,10 @@ class CoordinatorHost:
         if kind is Append:
             self._append(hosted, effect)
         elif kind is Respond:
-            self._waiting.pop(effect.ticket).settle(effect.response)
+            answer = self._waiting.pop(effect.ticket)
+            if effect.scope is not None and hosted.runtime.stands(effect.scope):
+                answer.scope = effect.scope
+            answer.settle(effect.response)
         elif kind is Fail:
             self._waiting.pop(effect.ticket).settle(effect.error)
         elif kind is Perform:

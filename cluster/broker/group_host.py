@@ -37,8 +37,8 @@ log = logging.getLogger("pykafkacore.groups")
 
 ASSIGNOR_TIMEOUT_S = 10
 HEARTBEAT_INTERVAL_MS_MIN = 200
-HEARTBEATS_PER_S = 500
-"""Of all members together, unless an interval is configured."""
+HEARTBEATS_PER_S = 2000
+"""Of all members together, unless an interval is configured. Nearly all are answered by the data plane."""
 ASSIGNMENT_INTERVAL_MS = 50
 BUILT_IN: dict[str, type] = {"uniform": UniformAssignor, "range": RangeAssignor}
 
@@ -69,7 +69,7 @@ class GroupHost:
         self._count_again_at_ms = 0
         self._interval_ms = HEARTBEAT_INTERVAL_MS_MIN
         codec = settings["offsets.topic.compression.codec"]
-        kind = CoordinatorKind(GROUP_TOPIC, records.TABLE, self._make_shard, codec)
+        kind = CoordinatorKind(GROUP_TOPIC, records.TABLE, self._make_shard, codec, answers_stand=True)
         self.host = make_host(kind, self._perform)
 
     def _make_shard(self, partition: int, leader_epoch: int) -> GroupShard:
@@ -98,8 +98,15 @@ class GroupHost:
         if now >= self._count_again_at_ms:
             self._count_again_at_ms = now + 1000
             members = sum(shard.consumer_count for shard in self.host.shards())
-            self._interval_ms = max(HEARTBEAT_INTERVAL_MS_MIN, members * 1000 // HEARTBEATS_PER_S)
+            interval_ms = max(HEARTBEAT_INTERVAL_MS_MIN, members * 1000 // HEARTBEATS_PER_S)
+            if abs(interval_ms - self._interval_ms) > self._interval_ms // 4:
+                # Answers that stand tell the old one.
+                self.host.in_task(self._tell_anew())
+                self._interval_ms = interval_ms
         return self._interval_ms
+
+    async def _tell_anew(self) -> None:
+        self.host.tell_all(MetadataIs(self._topics))
 
     # --- the handlers' port -----------------------------------------------------------------------------------------------
 
@@ -118,10 +125,10 @@ class GroupHost:
     def on_image(self, delta: ImageDelta) -> None:
         """A change of the metadata is published."""
         changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
-        if not changed and not delta.brokers:
+        if not changed and not delta.brokers and not delta.configs:
             return
         topics = GroupTopics(delta.after, match_names)
-        if not topics.is_as_before(self._topics):
+        if delta.configs or not topics.is_as_before(self._topics):
             self._topics = topics
             self.host.tell_all(MetadataIs(topics))
         gone = {delta.before.topics[each].name for each in delta.topics_removed if each in delta.before.topics}

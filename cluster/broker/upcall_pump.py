@@ -3,8 +3,8 @@ so answers need no order of their own here.
 
 A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. What
 was made of nothing but the metadata is kept by the data plane, which gives the same answer to the same question until the
-metadata changes. A handler that fails in a way nobody foresaw is told to the log with its traceback and to the client as
-UNKNOWN_SERVER_ERROR, and disturbs no other.
+metadata changes; so are coordinators' answers that stand. A handler that fails in a way nobody foresaw is told to the log
+with its traceback and to the client as UNKNOWN_SERVER_ERROR, and disturbs no other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pykafkacore.requests")
 
 IMAGE_SCOPE = 0
-"""Of kept answers: all that stand on the metadata image and the settings of this broker."""
+"""Of kept answers: all that stand on the metadata image and the settings of this broker. Those of coordinators have others."""
 
 
 class UpcallPump:
@@ -77,20 +77,24 @@ class UpcallPump:
             self._fail(upcall, call, error)
             return
         if isinstance(result, Answer):
-            result.then(lambda outcome: self._told(upcall, call, outcome))
+            result.then(lambda outcome: self._told(upcall, call, outcome, result.scope))
         elif isinstance(result, Awaitable):
             self._nursery.start_soon(self._finish, upcall, call, result)
         else:
             body = self._respond(upcall, call, result)
             if body is not None and is_kept(call):
-                question = (upcall.api_key, upcall.api_version, upcall.listener, upcall.body)
-                self._plane.core.keep(IMAGE_SCOPE, question, body)
+                self._keep(IMAGE_SCOPE, upcall, body)
 
-    def _told(self, upcall: Any, call: Call, outcome: Any) -> None:
+    def _keep(self, scope: int, upcall: Any, body: bytes) -> None:
+        self._plane.core.keep(scope, (upcall.api_key, upcall.api_version, upcall.listener, upcall.body), body)
+
+    def _told(self, upcall: Any, call: Call, outcome: Any, scope: int | None) -> None:
         if isinstance(outcome, Exception):
             self._fail(upcall, call, outcome)
-        else:
-            self._respond(upcall, call, outcome)
+            return
+        body = self._respond(upcall, call, outcome)
+        if body is not None and scope is not None:
+            self._keep(scope, upcall, body)
 
     async def _finish(self, upcall: Any, call: Call, result: Awaitable[Any]) -> None:
         try:

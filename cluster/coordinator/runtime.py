@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
+from cluster.coordinator.standing import ALL, KeptAnswers, StandingAnswers
 from cluster.shard import LATER, CancelTimer, Outcome, SetTimer, Timer, TransactionalBatch
 from pykafkacore.protocol.errors import ApiError, Code
 
@@ -40,6 +41,8 @@ class Append(NamedTuple):
 class Respond(NamedTuple):
     ticket: int
     response: Any
+    scope: int | None = None
+    """Of an answer that stands: whoever keeps it asks `stands` first."""
 
 
 class Fail(NamedTuple):
@@ -85,9 +88,11 @@ class ShardRuntime:
         records_per_batch: int = 10_000,
         bytes_per_batch: int = 4 * 1024 * 1024,
         size: Callable[[Any], int] = len,
+        kept: KeptAnswers | None = None,
     ) -> None:
         """`lost_leadership`: what clients are told when this is not, or no longer, the place to ask. `size`: the bytes
-        that an encoded record takes."""
+        that an encoded record takes. `kept`: who gives answers that stand, to the questions of a shard that has `touched`:
+        the subjects that `apply` and `observe` have changed."""
         self._encode = encode
         self._size = size
         self._lost_leadership = lost_leadership
@@ -104,6 +109,7 @@ class ShardRuntime:
         self._timers: dict[Timer, int] = {}
         self._timer_heap: list[tuple[int, int, Timer]] = []
         self._timer_sequence = 0
+        self._standing = None if kept is None else StandingAnswers(kept)
 
     @property
     def is_active(self) -> bool:
@@ -121,6 +127,8 @@ class ShardRuntime:
         self.next_offset = next_offset
         self.high_watermark = high_watermark
         shard.will_write_at(next_offset)
+        if self._standing is not None:
+            shard.touched.clear()
         effects: list[Any] = []
         self._take(shard.activate(now), None, now, effects)
         return effects + self.flush()
@@ -183,6 +191,10 @@ class ShardRuntime:
         """Leadership has moved on."""
         return self._drop(reason) if self.shard is not None else []
 
+    def stands(self, scope: int) -> bool:
+        """Whether nothing has changed since that answer was decided on."""
+        return self._standing is not None and self._standing.stands(scope)
+
     def deadline(self) -> int | None:
         """When `expire` is due next."""
         self._tidy_timers()
@@ -197,6 +209,8 @@ class ShardRuntime:
             due.append(heappop(self._timer_heap)[2])
             del self._timers[due[-1]]
             self._tidy_timers()
+        if self._standing is not None:
+            due = [timer for timer in due if not self._is_renewed(timer, now)]
         for timer in due:
             if timer in self._timers:
                 continue  # one that ran before it has set it anew
@@ -223,6 +237,8 @@ class ShardRuntime:
             effects.extend(self._cut(outcome.transaction))
         for fact in outcome.facts:
             self.shard.observe(fact, now)
+        if self._standing is not None and self.shard.touched:
+            self._take_back(now)
         for change in outcome.timers:
             self._set_timer(change)
         if ticket is not None and outcome.response is LATER:
@@ -233,9 +249,25 @@ class ShardRuntime:
             failed = isinstance(answer, ApiError)
             self._park(Fail(waiting, answer) if failed else Respond(waiting, answer), effects)
         if ticket is not None and outcome.response is not LATER:
-            self._park(Respond(ticket, outcome.response), effects)
+            standing = outcome.standing if self._standing is not None else None
+            scope = None if standing is None else self._standing.stand(standing)
+            self._park(Respond(ticket, outcome.response, scope), effects)
         for effect in outcome.effects:
             self._park(Perform(effect), effects)
+
+    def _is_renewed(self, timer: Timer, now: int) -> bool:
+        """It runs on: its answer was given meanwhile."""
+        until = self._standing.renewed(timer, now)
+        if until is not None:
+            self._set_timer(SetTimer(timer, until))
+        return until is not None
+
+    def _take_back(self, now: int) -> None:
+        """Answers that stood on what has changed stand no more; nobody's time ran out while they were given."""
+        for change in self._standing.take_back(self.shard.touched, now):
+            if self._timers.get(change.timer, change.at_ms) < change.at_ms:
+                self._set_timer(change)
+        self.shard.touched.clear()
 
     def _make_room(self, record_count: int, size: int, effects: list[Any]) -> None:
         is_full = len(self._batch) + record_count > self._records_per_batch
@@ -255,6 +287,8 @@ class ShardRuntime:
             effects.append(Fail(ticket, ApiError(self._lost_leadership, reason)))
         effects.append(Dropped(self.leader_epoch, reason))
         self.shard = None
+        if self._standing is not None:
+            self._standing.take_back([ALL], 0)
         self._batch, self._batch_bytes = [], 0
         self._parked.clear()
         self._later.clear()

@@ -18,11 +18,15 @@ _PENDING = object()
 
 
 class Answer:
-    """A value, or the exception instead of it, that somebody settles once."""
+    """A value, or the exception instead of it, that somebody settles once.
 
-    __slots__ = ("_outcome", "_told")
+    scope: of a value that the same question is given without asking again, until whoever settled it takes it back.
+    """
+
+    __slots__ = ("_outcome", "_told", "scope")
 
     def __init__(self) -> None:
+        self.scope: int | None = None
         self._outcome: Any = _PENDING
         self._told: list[Told] = []
 

@@ -54,11 +54,32 @@ class _Delta:
     __slots__ = ("brokers", "metadata_offset", "partitions", "removed_topics", "topics")
 
 
+class Kept:
+    """Implements `cluster.coordinator.standing.KeptAnswers` for the shards of a broker."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+        self._scope = 0  # that of the metadata image
+
+    def new_scope(self) -> int:
+        self._scope += 1
+        return self._scope
+
+    def last_given(self, scope: int, now: int) -> int | None:
+        age_ms = self._core.heard(scope)
+        return None if age_ms is None else now - age_ms
+
+    def take_back(self, scope: int, now: int) -> int | None:
+        age_ms = self._core.forget(scope)
+        return None if age_ms is None else now - age_ms
+
+
 class NativePlane:
     """Implements `cluster.handlers.context.Queries` and what the broker's shell needs beyond it."""
 
     def __init__(self, config: dict[str, Any], producer_id_expiration_ms: int = 86_400_000) -> None:
         self.core = _core.DataPlane(config)
+        self.kept = Kept(self.core)
         self.producer_id_expiration_ms = producer_id_expiration_ms
         self._callbacks: dict[int, Callable[[Any, str | None], None]] = {}
         self._next_ticket = 0

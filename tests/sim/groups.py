@@ -39,6 +39,39 @@ class InvariantViolated(AssertionError):
     pass
 
 
+class KeptInWorld:
+    """Answers that stand, given by the network in the coordinator's stead: implements `KeptAnswers`."""
+
+    def __init__(self) -> None:
+        self._scope = 0
+        self._answers: dict[int, dict[Any, Any]] = {}
+        self._given: dict[int, int] = {}
+        self.given_count = 0
+
+    def new_scope(self) -> int:
+        self._scope += 1
+        return self._scope
+
+    def keep(self, scope: int, question: Any, answer: Any, now: int) -> None:
+        self._answers.setdefault(scope, {})[question] = answer
+        self._given[scope] = now
+
+    def find(self, question: Any, now: int) -> Any | None:
+        for scope, answers in self._answers.items():
+            if question in answers:
+                self._given[scope] = now
+                self.given_count += 1
+                return answers[question]
+        return None
+
+    def last_given(self, scope: int, now: int) -> int | None:
+        return self._given.get(scope)
+
+    def take_back(self, scope: int, now: int) -> int | None:
+        self._answers.pop(scope, None)
+        return self._given.pop(scope, None)
+
+
 class GroupWorld:
     def __init__(self, seed: int, mutate: Callable[[GroupShard], None] | None = None) -> None:
         self.seed = seed
@@ -57,9 +90,11 @@ class GroupWorld:
         self._order = 0
         self._ticket = 0
         self._waiting: dict[int, Callable[[Any], None]] = {}
+        self._questions: dict[int, Any] = {}
         self._fresh = 0
         self._topics_version = 1
-        self.runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes)
+        self.kept = KeptInWorld()
+        self.runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes, kept=self.kept)
         self.invariants = all_invariants()
         self.clients: list[Client] = []
         self.load()
@@ -121,9 +156,14 @@ class GroupWorld:
 
             self._fresh += 1
             api = api_named(name)
-            decoded = api.request.decode(api.request.encode(body, version), version)
+            encoded = api.request.encode(body, version)
+            kept = self.kept.find((name, version, encoded), self.now)
+            if kept is not None:
+                back(kept)
+                return
+            decoded = api.request.decode(encoded, version)
             request = Request(0, name, version, decoded, client.name, "/sim", f"id{self._fresh}")
-            self._submit(request, back)
+            self._submit(request, back, (name, version, encoded))
 
         delay_ms = self.delay()
         if not self.chance(self.faults):
@@ -161,7 +201,7 @@ class GroupWorld:
         self.batch_ends = [end for end in self.batch_ends if end <= keep]
         self.load()
 
-    def _submit(self, request: Any, answered: Callable[[Any], None]) -> None:
+    def _submit(self, request: Any, answered: Callable[[Any], None], question: Any = None) -> None:
         if not self.runtime.is_active:
             answered(ApiError(Code.NOT_COORDINATOR))
             return
@@ -172,6 +212,7 @@ class GroupWorld:
                 request.client_host, request.fresh_id,
             )  # fmt: skip
         self._waiting[self._ticket] = answered
+        self._questions[self._ticket] = question
         self._take(self.runtime.submit(self._ticket, request, self.now))
         self._take(self.runtime.flush())
 
@@ -180,6 +221,9 @@ class GroupWorld:
             if isinstance(effect, Append):
                 self._append(effect)
             elif isinstance(effect, Respond):
+                question = self._questions.pop(effect.ticket)
+                if effect.scope is not None and self.runtime.stands(effect.scope):
+                    self.kept.keep(effect.scope, question, effect.response, self.now)
                 self._waiting.pop(effect.ticket)(effect.response)
             elif isinstance(effect, Fail):
                 self._waiting.pop(effect.ticket)(effect.error)

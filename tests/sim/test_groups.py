@@ -1,4 +1,4 @@
-"""The simulator of groups over some seeds, and proof that it would see what it looks for: ten planted bugs.
+"""The simulator of groups over some seeds, and proof that it would see what it looks for: twelve planted bugs.
 
 Many more: python -m tests.sim.groups --seeds 10000.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cluster.coordinator import runtime
+from cluster.coordinator import runtime, standing
 from cluster.coordinator.group import classic_rules, consumer_rules
 from cluster.coordinator.group import shard as shards
 from cluster.coordinator.group.consumer import ConsumerGroup
@@ -23,7 +23,9 @@ from tests.sim.groups import simulate
 
 @pytest.mark.parametrize("seed", range(12))
 def test_all_invariants_hold_and_every_group_converges(seed: int) -> None:
-    assert simulate(seed, rounds=10).step_count > 100
+    world = simulate(seed, rounds=10)
+    assert world.step_count > 100
+    assert world.kept.given_count > 0
 
 
 def test_the_same_seed_takes_the_same_course() -> None:
@@ -113,6 +115,14 @@ def waits_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(classic_rules, "join_time_is_up", lambda turn, settings: None)
 
 
+def gives_answers_that_no_longer_stand(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(standing.StandingAnswers, "take_back", lambda self, subjects, now: [])
+
+
+def puts_out_whom_it_does_not_hear_itself(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(standing.StandingAnswers, "renewed", lambda self, timer, now: None)
+
+
 BUGS: list[Patch] = [
     gives_away_what_is_held,
     revokes_without_asking,
@@ -123,6 +133,8 @@ BUGS: list[Patch] = [
     gives_everybody_the_first_members_share,
     does_not_log_the_target,
     waits_for_ever,
+    gives_answers_that_no_longer_stand,
+    puts_out_whom_it_does_not_hear_itself,
 ]
 
 

@@ -376,8 +376,13 @@ def heartbeat(turn: Turn, request: Request) -> Any:
         return message(error_code=Code.ILLEGAL_GENERATION)
     if group.state == EMPTY:
         return message(error_code=Code.UNKNOWN_MEMBER_ID)
-    _renew_session(turn, group.members[body.member_id])
-    return message(error_code=Code.REBALANCE_IN_PROGRESS if group.state == PREPARING else 0)
+    member = group.members[body.member_id]
+    _renew_session(turn, member)
+    if group.state == PREPARING:
+        return message(error_code=Code.REBALANCE_IN_PROGRESS)
+    if group.state == STABLE:
+        turn.stand("session", (group.group_id, member.member_id), member.session_timeout_ms)
+    return message()
 
 
 def leave(turn: Turn, member_id: str, instance_id: str | None, settings: GroupSettings) -> int:

@@ -95,6 +95,9 @@ def heartbeat(turn: Turn, request: Request, around: Surroundings) -> Any:
     member = _updated(known, request)
     if not admitted.is_fresh and _is_settled(group, known, member, around):
         _renew_session(turn, member, around)
+        if _tells_nothing(body):
+            key = (group.group_id, member.member_id)
+            turn.stand("consumer session", key, around.settings.session_timeout_ms)
         return _response(member, around, _is_full(body))
     settled = step(turn, admitted, member, body.topic_partitions, around)
     tells = _is_full(body) or _places(settled.assigned) != _places(member.assigned)
@@ -130,6 +133,12 @@ def _is_full(body: Any) -> bool:
     is_full = body.rebalance_timeout_ms != FULL_REQUEST_UNSET and body.topic_partitions is not None
     is_full = is_full and (body.subscribed_topic_names is not None or body.subscribed_topic_regex is not None)
     return body.member_epoch == JOINS or is_full
+
+
+def _tells_nothing(body: Any) -> bool:
+    """It says no more than that the member is alive."""
+    told = (body.topic_partitions, body.subscribed_topic_names, body.subscribed_topic_regex, body.server_assignor, body.rack_id)
+    return body.rebalance_timeout_ms == FULL_REQUEST_UNSET and all(each is None for each in told)
 
 
 def _is_settled(group: ConsumerGroup, known: ConsumerMember, member: ConsumerMember, around: Surroundings) -> bool:

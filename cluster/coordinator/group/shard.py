@@ -38,6 +38,7 @@ from cluster.coordinator.group.offsets import Offsets, committed_from
 from cluster.coordinator.group.settings import ConsumerSettings, GroupSettings
 from cluster.coordinator.group.topics import GroupTopics
 from cluster.coordinator.group.turn import GroupIs, Turn
+from cluster.coordinator.standing import ALL
 from cluster.coordinator.values import Logged, Marker, Pending, Record, Request
 from cluster.rebalance.check import BadAssignment
 from cluster.shard import Millis, Offset, Outcome, SetTimer, Timer, TransactionalBatch
@@ -114,6 +115,8 @@ class GroupShard:
         self.assignors = assignors
         self.groups: dict[str, Group] = {}
         self.offsets = Offsets()
+        self.touched: set[Any] = set()
+        """The groups that have changed since the runtime looked."""
 
     # --- the shard's contract -------------------------------------------------------------------------------------------
 
@@ -151,6 +154,7 @@ class GroupShard:
             self._apply_consumer(record)
 
     def observe(self, fact: GroupIs | MetadataIs, now: Millis) -> None:
+        self.touched.add(ALL if isinstance(fact, MetadataIs) else fact.group_id)
         if isinstance(fact, MetadataIs):
             self.topics = fact.topics
         elif fact.group is None:
@@ -206,6 +210,7 @@ class GroupShard:
 
     def _apply_group(self, record: Record) -> None:
         group_id = record.key.group
+        self.touched.add(group_id)
         if record.value is not None:
             self.groups[group_id] = group_from(group_id, record.value)
         else:
@@ -234,6 +239,7 @@ class GroupShard:
         group_id = getattr(record.key, "group_id", None)
         if group_id is None or record.key_message not in CONSUMER_KEYS:
             return
+        self.touched.add(group_id)
         group = self.groups.get(group_id)
         if not isinstance(group, ConsumerGroup):
             if record.value is None:

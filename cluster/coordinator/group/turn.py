@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.shard import CancelTimer, Millis, Outcome, SetTimer, Ticket, Timer
+from cluster.shard import CancelTimer, Millis, Outcome, SetTimer, Standing, Ticket, Timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class GroupIs:
 
 
 class Turn:
-    __slots__ = ("_timers", "answers", "changed", "effects", "group", "now", "records")
+    __slots__ = ("_timers", "answers", "changed", "effects", "group", "now", "records", "standing")
 
     def __init__(self, group: Any, now: Millis) -> None:
         self.group = group
@@ -29,6 +29,7 @@ class Turn:
         self.answers: list[tuple[Ticket, Any]] = []
         self.effects: list[Any] = []
         self.changed = False
+        self.standing: Standing | None = None
         self._timers: dict[Timer, SetTimer | CancelTimer] = {}
 
     def become(self, group: Any) -> None:
@@ -47,6 +48,10 @@ class Turn:
         timer = Timer(kind, key)
         self._timers[timer] = SetTimer(timer, at_ms, keep_earlier=True)
 
+    def stand(self, kind: str, key: Any, after_ms: Millis) -> None:
+        """The answer is the same until something about the group changes, and giving it sets this timer anew."""
+        self.standing = Standing(self.group.group_id, Timer(kind, key), after_ms)
+
     def cancel_timer(self, kind: str, key: Any) -> None:
         timer = Timer(kind, key)
         self._timers[timer] = CancelTimer(timer)
@@ -59,4 +64,5 @@ class Turn:
             facts=(GroupIs(self.group.group_id, self.group),) if self.changed else (),
             answers=self.answers,
             effects=self.effects,
+            standing=self.standing,
         )

@@ -181,6 +181,12 @@ impl DataPlane {
         shared.kept.forget(scope).map(|asked_ms| shared.clock_ms().saturating_sub(asked_ms))
     }
 
+    /// How many milliseconds ago an answer of this scope was last asked for, if there are any.
+    fn heard(&self, scope: u64) -> Option<u64> {
+        let shared = self.inner.shared();
+        shared.kept.heard(scope).map(|asked_ms| shared.clock_ms().saturating_sub(asked_ms))
+    }
+
     /// Answers a `Verify` with an error code for each of its partitions, in order.
     fn verified(&self, ticket: u64, errors: Vec<i16>) {
         self.inner.verified(ticket, errors);

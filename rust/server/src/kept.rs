@@ -5,7 +5,8 @@
 //! scope: what it stands on (the metadata image, one member of a group). Taking a scope back costs nothing for the rest.
 //!
 //! INVARIANT: an answer is given only while nobody has taken back its scope.
-//! INVARIANT: what is kept is bounded in bytes; when there is no room, all of it goes.
+//! INVARIANT: what is kept is bounded in bytes. For room the answers of `CHEAP` go, and no other: who gave down one of the
+//! others may stand on being told when it was last asked for.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,9 @@ use parking_lot::RwLock;
 
 /// What a kept answer stands on.
 pub type Scope = u64;
+
+/// The scope whose answers may be dropped at any time.
+pub const CHEAP: Scope = 0;
 
 const KEPT_BYTES_MAX: usize = 32 << 20;
 const ENTRY_BYTES: usize = 128;
@@ -60,6 +64,21 @@ impl Default for Kept {
     }
 }
 
+impl Held {
+    /// All that stands on this goes; when one of it was last asked for.
+    fn forget(&mut self, scope: Scope) -> Option<u64> {
+        let keys = self.scopes.remove(&scope)?;
+        let mut asked_ms = None;
+        for key in keys {
+            if let Some(answer) = self.answers.remove(&key) {
+                self.bytes -= ENTRY_BYTES + 2 * key.len() + answer.body.len();
+                asked_ms = asked_ms.max(Some(answer.asked_ms.into_inner()));
+            }
+        }
+        asked_ms
+    }
+}
+
 impl Kept {
     fn is_known(&self, api_key: i16) -> Option<&AtomicBool> {
         self.known.get(usize::try_from(api_key).ok()?)
@@ -74,7 +93,10 @@ impl Kept {
         }
         let mut held = self.held.write();
         if held.bytes + bytes > KEPT_BYTES_MAX {
-            *held = Held::default();
+            held.forget(CHEAP);
+        }
+        if held.bytes + bytes > KEPT_BYTES_MAX {
+            return;
         }
         let key: Box<[u8]> = key.as_slice().into();
         let answer = Answer { scope, body, asked_ms: AtomicU64::new(now_ms) };
@@ -95,16 +117,14 @@ impl Kept {
 
     /// Takes back all that stands on this. When one of it was last asked for, if any was there.
     pub fn forget(&self, scope: Scope) -> Option<u64> {
-        let mut held = self.held.write();
-        let keys = held.scopes.remove(&scope)?;
-        let mut asked_ms = None;
-        for key in keys {
-            if let Some(answer) = held.answers.remove(&key) {
-                held.bytes -= ENTRY_BYTES + 2 * key.len() + answer.body.len();
-                asked_ms = asked_ms.max(Some(answer.asked_ms.into_inner()));
-            }
-        }
-        asked_ms
+        self.held.write().forget(scope)
+    }
+
+    /// When one of what stands on this was last asked for, if any of it is there.
+    pub fn heard(&self, scope: Scope) -> Option<u64> {
+        let held = self.held.read();
+        let asked = |key| held.answers.get(key).map(|answer: &Answer| answer.asked_ms.load(Ordering::Relaxed));
+        held.scopes.get(&scope)?.iter().filter_map(asked).max()
     }
 
     pub fn find(&self, api_key: i16, api_version: i16, listener: usize, body: &[u8], now_ms: u64) -> Option<Bytes> {
@@ -156,13 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn what_is_kept_is_bounded_and_only_what_is_cheap_gives_way() {
         let kept = Kept::default();
         let body = Bytes::from(vec![0; KEPT_BYTES_MAX / 10]);
+        kept.keep(7, &Question::new(METADATA, 9, 0, b"dear"), body.clone(), 5);
         for number in 0..100u32 {
-            kept.keep(1, &Question::new(METADATA, 9, 0, &number.to_be_bytes()), body.clone(), 0);
+            kept.keep(CHEAP, &Question::new(METADATA, 9, 0, &number.to_be_bytes()), body.clone(), 0);
             assert!(kept.held.read().bytes <= KEPT_BYTES_MAX);
         }
         assert!(find(&kept, &99u32.to_be_bytes(), 0).is_some());
+        assert_eq!(kept.heard(7), Some(5));
+        for number in 0..100u32 {
+            kept.keep(8, &Question::new(METADATA, 9, 0, &number.to_be_bytes()), body.clone(), 0);
+            assert!(kept.held.read().bytes <= KEPT_BYTES_MAX);
+        }
+        assert!(find(&kept, b"dear", 6).is_some());
+        assert_eq!((kept.heard(7), kept.heard(9)), (Some(6), None));
+        assert!(find(&kept, &99u32.to_be_bytes(), 0).is_none(), "there was no room");
     }
 }
