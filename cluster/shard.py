@@ -14,8 +14,7 @@ What it deliberately is not: a runtime. Ordering, batching, parking and timers l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Millis = int
 """Milliseconds. As a point in time: on whichever clock the caller of the state machine lives by."""
@@ -31,29 +30,25 @@ Record = TypeVar("Record")
 Response = TypeVar("Response", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(NamedTuple):
     """Names one timer of a shard: setting the same timer again moves it."""
 
     kind: str
     key: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(NamedTuple):
     timer: Timer
     at_ms: Millis
     keep_earlier: bool = False
     """A timer that runs already and is due before goes on."""
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(NamedTuple):
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """The same request is given the same answer until something about `subject` changes, and each time that it is given
     `timer` is set to `after_ms` from then."""
 
@@ -66,8 +61,7 @@ LATER = object()
 """The response of a request that a later decision will answer (a join that waits for the others)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionalBatch:
+class TransactionalBatch(NamedTuple):
     """The records are part of a producer's transaction: they count once its marker says so. With `marker`, the one
     record is that marker: True commits, False aborts."""
 
@@ -77,8 +71,7 @@ class TransactionalBatch:
     coordinator_epoch: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a decision came to.
 
     records:  appended in one batch where `atomic`, else the runtime may spread them over several; applied in order.

@@ -11,7 +11,6 @@ The schemas are those of `pykafkacore.protocol.schemas.coordinator_records`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pykafkacore.protocol.log_records import (
@@ -39,8 +38,7 @@ class Request(NamedTuple):
     fresh_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     key_message: Message
     key: Any
     value_message: Message
@@ -48,15 +46,13 @@ class Record:
     value_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     producer_id: int
     producer_epoch: int
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     producer_id: int
     producer_epoch: int
     is_commit: bool

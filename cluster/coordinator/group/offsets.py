@@ -10,8 +10,7 @@ Sources: KIP-447 (unstable offsets), KIP-211 (expiry).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pykafkacore.protocol.types import ZERO_UUID
 
@@ -21,8 +20,7 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedOffset:
+class CommittedOffset(NamedTuple):
     offset: int
     leader_epoch: int
     metadata: str

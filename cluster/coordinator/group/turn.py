@@ -5,14 +5,12 @@ The group itself is a value: a decision makes the next one, and the shard's `obs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.shard import CancelTimer, Millis, Outcome, SetTimer, Standing, Ticket, Timer
 
 
-@dataclass(frozen=True, slots=True)
-class GroupIs:
+class GroupIs(NamedTuple):
     """The fact that a group is now this value; None: it is gone."""
 
     group_id: str

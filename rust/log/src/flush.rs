@@ -13,6 +13,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::leader_epochs::EpochsState;
 use crate::log::{Log, Unsynced};
 use crate::segment::file_name;
 use crate::storage::{Storage, StorageFile};
@@ -24,7 +25,7 @@ pub struct Flush {
     records: Vec<(PathBuf, Arc<dyn StorageFile>)>,
     /// Indexes and snapshots. Those that are gone by the time of the run are needed no more.
     others: Vec<PathBuf>,
-    epochs: Option<(PathBuf, String)>,
+    epochs: Option<EpochsState>,
     unsynced: Unsynced,
     active_base: i64,
     end_offset: i64,
@@ -49,8 +50,8 @@ impl Flush {
                 _ => {}
             }
         }
-        if let Some((path, text)) = &self.epochs {
-            storage.write_atomically(path, text.as_bytes(), true).map_err(|e| Error::storage(path, e))?;
+        if let Some(epochs) = &self.epochs {
+            epochs.write(storage, true)?;
         }
         let sync_dir = |dir| storage.sync_dir(dir).map_err(|e| Error::storage(dir, e));
         let Unsynced { identity, dir, .. } = self.unsynced;
@@ -108,7 +109,7 @@ impl Log {
         let flush = Flush {
             records: records.collect::<Result<_>>()?,
             others: self.unsynced.files.iter().map(other).collect(),
-            epochs: self.unsynced.epochs.then(|| self.epochs.file()),
+            epochs: self.unsynced.epochs.then(|| self.epochs.state()),
             unsynced: self.unsynced.clone(),
             active_base: self.segments[self.segments.len() - 1].base_offset,
             end_offset: self.end_offset,

@@ -1,8 +1,12 @@
 //! Which leader epoch starts at which offset: `leader-epoch-checkpoint` and the questions it answers (KIP-101, KIP-279).
 //!
 //! INVARIANT: epochs and start offsets rise strictly.
+//! INVARIANT: the file never goes back to an older state, though flushes write theirs without the log's lock, several at once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::checkpoints;
 use crate::storage::Storage;
@@ -12,15 +16,43 @@ pub const FILE_NAME: &str = "leader-epoch-checkpoint";
 /// What an unknown epoch is answered with.
 pub const UNDEFINED: (i32, i64) = (-1, -1);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct LeaderEpochs {
     path: PathBuf,
     entries: Vec<(i32, i64)>,
+    states_taken: u64,
+    /// The newest state that was written.
+    written: Arc<Mutex<u64>>,
+}
+
+/// What is to stand in the file.
+#[derive(Debug)]
+pub struct EpochsState {
+    path: PathBuf,
+    text: String,
+    number: u64,
+    written: Arc<Mutex<u64>>,
+}
+
+impl EpochsState {
+    /// One state is written at a time, and none over a newer one.
+    pub fn write(&self, storage: &dyn Storage, sync: bool) -> Result<()> {
+        let mut written = self.written.lock();
+        let outcome = if *written <= self.number {
+            storage.write_atomically(&self.path, self.text.as_bytes(), sync)
+        } else if sync {
+            storage.open(&self.path, false).and_then(|file| file.sync_data())
+        } else {
+            Ok(())
+        };
+        *written = self.number.max(*written);
+        outcome.map_err(|error| Error::storage(&self.path, error))
+    }
 }
 
 impl LeaderEpochs {
     pub fn empty(path: PathBuf) -> LeaderEpochs {
-        LeaderEpochs { path, entries: Vec::new() }
+        LeaderEpochs { path, entries: Vec::new(), states_taken: 0, written: Arc::default() }
     }
 
     pub fn load(storage: &dyn Storage, path: PathBuf) -> Result<LeaderEpochs> {
@@ -34,7 +66,7 @@ impl LeaderEpochs {
         if !entries.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1) || entries.first().is_some_and(|first| first.0 < 0) {
             return Err(Error::corrupt(&path, "epochs and start offsets must rise from line to line"));
         }
-        Ok(LeaderEpochs { path, entries })
+        Ok(LeaderEpochs { entries, ..LeaderEpochs::empty(path) })
     }
 
     pub fn entries(&self) -> &[(i32, i64)] {
@@ -106,21 +138,30 @@ impl LeaderEpochs {
         }
     }
 
-    /// The file's path and what is to stand in it.
-    pub fn file(&self) -> (PathBuf, String) {
+    /// The state that is to stand in the file.
+    pub fn state(&mut self) -> EpochsState {
+        self.states_taken += 1;
         let lines = self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}"));
-        (self.path.clone(), checkpoints::text(lines))
+        EpochsState {
+            path: self.path.clone(),
+            text: checkpoints::text(lines),
+            number: self.states_taken,
+            written: self.written.clone(),
+        }
     }
 
-    pub fn write(&self, storage: &dyn Storage, sync: bool) -> Result<()> {
-        let (path, text) = self.file();
-        storage.write_atomically(&path, text.as_bytes(), sync).map_err(|e| Error::storage(&path, e))
+    pub fn write(&mut self, storage: &dyn Storage, sync: bool) -> Result<()> {
+        self.state().write(storage, sync)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::memory::MemoryStorage;
+    use crate::storage::FileStorage;
 
     fn epochs() -> LeaderEpochs {
         let mut epochs = LeaderEpochs::empty(PathBuf::new());
@@ -170,5 +211,36 @@ mod tests {
         assert_eq!(epochs.entries(), [(4, 15)]);
         assert_eq!(epochs.epoch_of(20), Some(4));
         assert_eq!(epochs.epoch_of(3), None);
+    }
+
+    #[test]
+    fn an_older_state_is_not_written_over_a_newer_one() {
+        let storage = MemoryStorage::default();
+        storage.create_dir(Path::new("/d")).unwrap();
+        let path = PathBuf::from("/d/leader-epoch-checkpoint");
+        let mut epochs = LeaderEpochs::empty(path.clone());
+        epochs.assign(1, 0);
+        let older = epochs.state();
+        epochs.assign(2, 10);
+        epochs.write(&storage, true).unwrap();
+        older.write(&storage, true).unwrap();
+        assert_eq!(LeaderEpochs::load(&storage, path).unwrap().entries(), [(1, 0), (2, 10)]);
+    }
+
+    #[test]
+    fn two_flushes_of_one_log_do_not_disturb_each_other() {
+        let dir = std::env::temp_dir().join(format!("pykafkacore-epochs-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut epochs = LeaderEpochs::empty(dir.join(FILE_NAME));
+        for round in 0..200 {
+            epochs.assign(round, i64::from(round));
+            let states = [epochs.state(), epochs.state()];
+            std::thread::scope(|scope| {
+                for state in &states {
+                    scope.spawn(move || state.write(&FileStorage, false).unwrap());
+                }
+            });
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
