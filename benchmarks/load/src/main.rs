@@ -12,6 +12,7 @@ mod limits;
 mod options;
 mod producers;
 mod readers;
+mod replay;
 mod run;
 mod sys;
 mod usage;
@@ -23,6 +24,7 @@ type Command = (&'static str, &'static str, &'static [options::Row], fn(&[String
 const COMMANDS: &[Command] = &[
     ("run", "write, read, or both, and tell how it went", run::OPTIONS, run::run),
     ("hold", "open connections and keep them until standard input ends", hold::OPTIONS, hold::run),
+    ("replay", "ask requests from standard input again and again", replay::OPTIONS, replay::run),
     ("limits", "what the machine itself can do", limits::OPTIONS, limits::run),
     ("bare", "the least that a broker could do, to be loaded like one", bare::OPTIONS, bare::run),
 ];
