@@ -194,10 +194,9 @@ def produce(sides: list[Broker], rounds: int, seconds: float = 10) -> None:
     for broker in sides:
         broker.create_topic("idle", MEMBERS)
         broker.create_topic("paced", 6)
-    crowds = {broker.name: Multitude(broker, "idle") for broker in sides[:1]}
     found: Found = {broker.name: {} for broker in sides}
     for broker in sides:
-        multitude = crowds.get(broker.name) or Multitude(broker, "idle")
+        multitude = Multitude(broker, "idle")
         for _ in load.rounds(rounds):
             for state in ("quiet", "rebalancing"):
                 result = beside(multitude, broker, seconds, churns=state == "rebalancing")
