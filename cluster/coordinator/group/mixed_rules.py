@@ -118,7 +118,11 @@ def must_downgrade(members: Mapping[str, ConsumerMember], around: Surroundings) 
 
 
 def downgrade(turn: Turn, gone: set[str], around: Surroundings, settings: GroupSettings) -> None:
-    """The members that are left speak the classic protocol: their group is one again, and rebalances."""
+    """The members that are left speak the classic protocol: their group is one again, and rebalances.
+
+    INVARIANT: what a member has not given back stands as its own, for the group may be of both protocols again before the
+    member hears of any of it. KAFKA: 4.4 writes down the target, and then gives the rest to somebody else.
+    """
     group: ConsumerGroup = turn.group
     turn.records.extend(consumer_records.group_tombstones(group))
     members = {}
@@ -136,7 +140,7 @@ def downgrade(turn: Turn, gone: set[str], around: Surroundings, settings: GroupS
             member.classic.session_timeout_ms,
             member.rebalance_timeout_ms,
             member.classic.protocols,
-            assignment_bytes(group.target_of(member_id), around.topics, version),
+            assignment_bytes(_held(member), around.topics, version),
         )
         turn.set_timer("session", (group.group_id, member_id), turn.now + member.classic.session_timeout_ms)
     classic = ClassicGroup(
@@ -152,6 +156,14 @@ def downgrade(turn: Turn, gone: set[str], around: Surroundings, settings: GroupS
     turn.records.append(records.group_record(classic))
     turn.become(classic)
     classic_rules.prepare_rebalance(turn, settings)
+
+
+def _held(member: ConsumerMember) -> Partitions:
+    parts = (member.assigned, member.revoking)
+    return {
+        topic_id: frozenset().union(*(part.get(topic_id, ()) for part in parts))
+        for topic_id in member.assigned.keys() | member.revoking.keys()
+    }
 
 
 # --- classic members of a consumer group ----------------------------------------------------------------------------------------

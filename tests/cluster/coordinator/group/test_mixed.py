@@ -182,6 +182,23 @@ def test_a_classic_member_that_does_not_join_again_is_out(world: World) -> None:
     assert a.heartbeat() == Code.UNKNOWN_MEMBER_ID
 
 
+def test_what_a_member_has_not_given_back_is_its_own_though_its_group_goes_to_and_fro(world: World) -> None:
+    a = Classic(world)
+    form_classic(world, a)
+    c = Member(world, "c")
+    c.beat()
+    c.send(member_epoch=-1)
+    assert world.ask("DescribeGroups", body="g").group_state == "PreparingRebalance"
+    world.reload()
+    d = Member(world, "d")
+    d.beat()
+    assert not d.partitions() & a.owned, "nobody has told the first one yet"
+    assert a.heartbeat() == Code.ILLEGAL_GENERATION
+    a.rejoin()
+    settle([d, a])
+    assert shares([a, d]) == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("policy", "upgrades", "downgrades"),
     [("disabled", False, False), ("upgrade", True, False), ("downgrade", False, True), ("bidirectional", True, True)],
