@@ -2,9 +2,11 @@
 
     commits       sixteen connections, each with a group of its own, one commit in flight
     heartbeats    sixteen members, each the one of its own consumer group (KIP-848), one heartbeat in flight
-    transactions  one librdkafka producer, ten records a transaction
+    transactions  one librdkafka producer, ten records a transaction: by the old protocol, and more than half of its time is
+                  its own, for it waits a millisecond before it registers a partition
+    one, fifty    producers of the new protocol (KIP-890), ten records a transaction, which wait for nothing but answers
 
-Broker CPU is told with each, for a Python loop is the load. Run: python -m benchmarks.coordinators [--rounds 3]
+Broker CPU is told with each, for a Python loop is the load. Run: python -m benchmarks.coordinators [--rounds 3] [--only fifty]
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import load
+from benchmarks import load, transaction_producers
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.headers import decode_response
 from tests.support import apache
 from tests.support.wire import Wire, create_topic, request_frame
 
 CONNECTIONS = 16
+PARTITIONS = 10
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -63,10 +66,11 @@ def pump(wires: list[Wire], frames: list[bytes], seconds: float, check: Callable
     return len(found) / elapsed, load.quantile(found, 0.5) * 1000, load.quantile(found, 0.99) * 1000
 
 
-def wait_for_coordinator(port: int, group: str) -> None:
+def wait_for_coordinator(port: int, name: str, of_transactions: bool = False) -> None:
+    """Of a group or a transactional id. Who first asks for one has the coordinators' topic made."""
     wire = Wire(port)
-    message = api("FindCoordinator").request
-    while wire.ask("FindCoordinator", 4, message(key_type=0, coordinator_keys=[group])).coordinators[0].error_code:
+    request = api("FindCoordinator").request(key_type=int(of_transactions), coordinator_keys=[name])
+    while wire.ask("FindCoordinator", 4, request).coordinators[0].error_code:
         time.sleep(0.05)
     wire.close()
 
@@ -143,7 +147,23 @@ def transactions(port: int, seconds: float) -> tuple[float, float, float]:
     return len(found) / elapsed, load.quantile(found, 0.5) * 1000, load.quantile(found, 0.99) * 1000
 
 
-ROWS = {"commits": commits, "heartbeats": heartbeats, "transactions": transactions}
+def by_new_protocol(producers: int) -> Callable[[int, float], tuple[float, float, float]]:
+    def run(port: int, seconds: float) -> tuple[float, float, float]:
+        create_topic(port, "many", PARTITIONS)
+        wait_for_coordinator(port, "many", of_transactions=True)
+        found, _, elapsed = transaction_producers.transactions(port, "many", producers, PARTITIONS, seconds)
+        return len(found) / elapsed, load.quantile(found, 0.5) * 1000, load.quantile(found, 0.99) * 1000
+
+    return run
+
+
+ROWS = {
+    "commits": commits,
+    "heartbeats": heartbeats,
+    "transactions": transactions,
+    "one": by_new_protocol(1),
+    "fifty": by_new_protocol(50),
+}
 
 
 def start_ours(directory: Path) -> tuple[subprocess.Popen, int]:
@@ -159,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--only", choices=list(ROWS), action="append")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp())
     ours, our_port = start_ours(directory)
@@ -170,7 +191,8 @@ def main() -> None:
     try:
         for port, _ in sides.values():
             create_topic(port, "bench", 1)
-        for name, run in ROWS.items():
+        for name in given.only or ROWS:
+            run = ROWS[name]
             for port, _ in sides.values():
                 run(port, given.seconds)  # the JVM warms up, ours compiles its codecs
             for _ in load.rounds(given.rounds):
