@@ -15,6 +15,7 @@ Told = Callable[[Any], None]
 """Gets the value, or the exception that stands for it."""
 
 _PENDING = object()
+_NOBODY: tuple[Told, ...] = ()
 
 
 class Answer:
@@ -28,18 +29,19 @@ class Answer:
     def __init__(self) -> None:
         self.scope: int | None = None
         self._outcome: Any = _PENDING
-        self._told: list[Told] = []
+        self._told: list[Told] | tuple[Told, ...] = _NOBODY
 
     def settle(self, outcome: Any) -> None:
         assert self._outcome is _PENDING, "an answer is given once"
         self._outcome = outcome
-        for told in self._told:
+        waiting, self._told = self._told, _NOBODY
+        for told in waiting:
             told(outcome)
 
     def then(self, told: Told) -> None:
         """`told(outcome)` is called when it is settled, or at once."""
         if self._outcome is _PENDING:
-            self._told.append(told)
+            self._told = [*self._told, told]
         else:
             told(self._outcome)
 
@@ -51,19 +53,29 @@ class Answer:
         return self._outcome
 
 
+class _Stepping:
+    """A coroutine on its way. An object, not a function that names itself: that would be a cycle, and each request's leavings
+    would wait for the garbage collector."""
+
+    __slots__ = ("_coroutine", "_result")
+
+    def __init__(self, coroutine: Coroutine[Answer, None, Any], result: Answer) -> None:
+        self._coroutine = coroutine
+        self._result = result
+
+    def __call__(self, _: Any = None) -> None:
+        try:
+            needed = self._coroutine.send(None)
+        except StopIteration as end:
+            self._result.settle(end.value)
+        except Exception as error:
+            self._result.settle(error)
+        else:
+            needed.then(self)
+
+
 def stepped(coroutine: Coroutine[Answer, None, Any]) -> Answer:
     """Runs the coroutine as far as it comes, and on with each answer. What it returns or raises settles the result."""
     result = Answer()
-
-    def run_on(_: Any = None) -> None:
-        try:
-            needed = coroutine.send(None)
-        except StopIteration as end:
-            result.settle(end.value)
-        except Exception as error:
-            result.settle(error)
-        else:
-            needed.then(run_on)
-
-    run_on()
+    _Stepping(coroutine, result)()
     return result
