@@ -22,10 +22,10 @@ from cluster.broker.coordinator_host import CoordinatorHost, CoordinatorKind, bu
 from cluster.broker.peers import UNREACHABLE, Links
 from cluster.coordinator.group import shard as groups
 from cluster.coordinator.txn.records import TABLE
-from cluster.coordinator.txn.requests import MarkersDone, WriteMarkers
+from cluster.coordinator.txn.requests import MarkersDone, TakePart, WriteMarkers
 from cluster.coordinator.txn.settings import transaction_settings
 from cluster.coordinator.txn.shard import TransactionShard
-from cluster.coordinator.values import Request
+from cluster.coordinator.txn.state import Producer
 from cluster.handlers.answers import Answer, stepped
 from cluster.handlers.coordination import partition_of
 from cluster.handlers.internal_topics import GROUP_TOPIC, TRANSACTION_TOPIC
@@ -255,17 +255,17 @@ class TransactionHost:
 
     async def _codes_for(self, upcall: Any) -> list[int]:
         transactional_id = upcall.transactional_id.decode("utf-8", "surrogateescape")
-        codes: dict[tuple[int, int, str, int], int] = {}
-        producers = {(producer_id, epoch) for producer_id, epoch, _, _ in upcall.partitions}
-        for producer_id, epoch in producers:
-            places = [(topic, index) for one, at, topic, index in upcall.partitions if (one, at) == (producer_id, epoch)]
-            found = await self.verify(
-                transactional_id, producer_id, epoch, places, verify_only=upcall.api_version < ADDS_PARTITIONS_FROM
-            )
-            for topic, index in places:
-                code = _for_producers(found[topic, index], upcall.api_version)
-                codes[producer_id, epoch, topic, index] = code
-        return [codes[place] for place in upcall.partitions]
+        places: dict[tuple[int, int], list[Place]] = {}
+        for producer_id, epoch, topic, index in upcall.partitions:
+            places.setdefault((producer_id, epoch), []).append((topic, index))
+        is_look = upcall.api_version < ADDS_PARTITIONS_FROM
+        codes = {
+            producer: await self.verify(transactional_id, *producer, wanted, is_look) for producer, wanted in places.items()
+        }
+        return [
+            _for_producers(codes[producer_id, epoch][topic, index], upcall.api_version)
+            for producer_id, epoch, topic, index in upcall.partitions
+        ]
 
     async def verify(
         self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[Place], verify_only: bool
@@ -283,36 +283,37 @@ class TransactionHost:
     async def _verify_once(
         self, transactional_id: str, producer_id: int, producer_epoch: int, places: list[Place], verify_only: bool
     ) -> dict[Place, int]:
-        row = api_named("AddPartitionsToTxn")
-        message = row.request
-        topics: dict[str, list[int]] = {}
-        for topic, index in places:
-            topics.setdefault(topic, []).append(index)
-        transaction = message.AddPartitionsToTxnTransaction(
-            transactional_id=transactional_id,
-            producer_id=producer_id,
-            producer_epoch=producer_epoch,
-            verify_only=verify_only,
-            topics=[message.AddPartitionsToTxnTopic(name=name, partitions=indexes) for name, indexes in topics.items()],
-        )
         topic = self._ctx.image.topic_named(TRANSACTION_TOPIC)
         if topic is None:
             return dict.fromkeys(places, Code.COORDINATOR_NOT_AVAILABLE)
         partition = partition_of(transactional_id, len(topic.partitions))
         leader = topic.partitions[partition].leader
+        asked = TakePart(transactional_id, Producer(producer_id, producer_epoch), frozenset(places), verify_only)
+        if leader != self._node_id:
+            return await self._verify_there(leader, asked)
         try:
-            if leader == self._node_id:
-                result = await self.host.ask(
-                    partition, lambda ticket: Request(ticket, "AddPartitionsToTxn", 5, transaction)
-                )
-            else:
-                asked = self._ask_broker(leader, row, message(transactions=[transaction]))
-                response = await self.host.in_task(asked)
-                if response is None or response.error_code:
-                    return dict.fromkeys(places, Code.COORDINATOR_NOT_AVAILABLE)
-                [result] = response.results_by_transaction
+            found: dict[Place, int] = await self.host.ask(partition, lambda _: asked)
         except ApiError as error:
             return dict.fromkeys(places, error.code)
+        return found
+
+    async def _verify_there(self, leader: int, asked: TakePart) -> dict[Place, int]:
+        row = api_named("AddPartitionsToTxn")
+        message = row.request
+        topics: dict[str, list[int]] = {}
+        for topic, index in sorted(asked.partitions):
+            topics.setdefault(topic, []).append(index)
+        transaction = message.AddPartitionsToTxnTransaction(
+            transactional_id=asked.transactional_id,
+            producer_id=asked.producer.producer_id,
+            producer_epoch=asked.producer.producer_epoch,
+            verify_only=asked.verify_only,
+            topics=[message.AddPartitionsToTxnTopic(name=name, partitions=indexes) for name, indexes in topics.items()],
+        )
+        response = await self.host.in_task(self._ask_broker(leader, row, message(transactions=[transaction])))
+        if response is None or response.error_code:
+            return dict.fromkeys(asked.partitions, Code.COORDINATOR_NOT_AVAILABLE)
+        [result] = response.results_by_transaction
         return {
             (told.name, partition.partition_index): partition.partition_error_code
             for told in result.topic_results

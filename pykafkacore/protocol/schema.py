@@ -83,7 +83,9 @@ class Message:
     Calling it makes the root struct; nested struct classes are reached by their type name.
     """
 
-    __slots__ = ("_classes", "_readers", "_root", "_writers", "api_key", "flexible_from", "name", "text", "versions")
+    __slots__ = (
+        "__dict__", "_classes", "_readers", "_root", "_writers", "api_key", "flexible_from", "name", "text", "versions",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, *, versions: str, fields: str, flexible: str = "none", api_key: int | None = None
@@ -121,10 +123,11 @@ class Message:
         return classes[self.name](**fields)
 
     def __getattr__(self, name: str) -> type:
-        # Reached only for names that are not slots: the struct classes.
+        # Reached only for names that are not slots: the struct classes, and each of them once.
         if name[:1] != "_":
             found = self._make_classes().get(name)
             if found is not None:
+                self.__dict__[name] = found
                 return found
         raise AttributeError(f"message {self.name} has no struct {name}")
 

@@ -14,8 +14,9 @@ A shard can neither allocate producer ids nor write markers, so the host
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from cluster.coordinator.txn.state import TopicPartition
+from cluster.coordinator.txn.state import Producer, TopicPartition
 from cluster.coordinator.values import Request
 from cluster.shard import Offset, Ticket
 
@@ -46,6 +47,16 @@ class AddOffsets:
 
     request: Request
     offsets_partition: int
+
+
+class TakePart(NamedTuple):
+    """A producer opens its transaction on these partitions, says the broker that leads them (KIP-890): an
+    AddPartitionsToTxn that needs no bytes. With `verify_only` none is added. The answer: an error code for each."""
+
+    transactional_id: str
+    producer: Producer
+    partitions: frozenset[TopicPartition]
+    verify_only: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,14 @@ from typing import Any
 
 from cluster.coordinator.txn import ending
 from cluster.coordinator.txn.records import tombstone, transaction_from, transaction_record
-from cluster.coordinator.txn.requests import AddOffsets, EndTransaction, InitProducer, MarkersDone, WriteMarkers
+from cluster.coordinator.txn.requests import (
+    AddOffsets,
+    EndTransaction,
+    InitProducer,
+    MarkersDone,
+    TakePart,
+    WriteMarkers,
+)
 from cluster.coordinator.txn.settings import TransactionSettings
 from cluster.coordinator.txn.state import (
     AT_REST,
@@ -126,14 +133,10 @@ class TransactionShard:
         self._next_offset = offset
 
     def handle(self, request: Any, now: Millis) -> Outcome:
-        if isinstance(request, InitProducer):
-            return self._init_producer(request, now)
-        if isinstance(request, EndTransaction):
-            return self._end_transaction(request, now)
-        if isinstance(request, AddOffsets):
-            return self._add_offsets(request, now)
-        if isinstance(request, MarkersDone):
-            return self._markers_done(request, now)
+        name = _OF_HOST.get(type(request))
+        if name is not None:
+            outcome: Outcome = getattr(self, name)(request, now)
+            return outcome
         return _HANDLERS[request.api_name](self, request, now)
 
     def apply(self, offset: Offset, record: Record) -> None:
@@ -290,22 +293,34 @@ class TransactionShard:
             producer = Producer(body.producer_id, body.producer_epoch)
             transactional_id, topics, is_look = body.transactional_id, body.topics, body.verify_only
         partitions = frozenset((topic.name, index) for topic in topics for index in topic.partitions)
-        records: list[Record] = []
-        missing: frozenset[TopicPartition] = frozenset()
-        code = Code.NONE
-        try:
-            if is_look:
-                missing = self._not_in_transaction(transactional_id, producer, partitions)
-            else:
-                protocol = NEW_PROTOCOL if api_version >= 5 else OLD_PROTOCOL
-                records = self._adding(transactional_id, producer, partitions, protocol, now)
-        except ApiError as error:
-            code = _fenced(error, api_version, 2).code
+        protocol = NEW_PROTOCOL if api_version >= 5 else OLD_PROTOCOL
+        records, missing, error = self._taking_part(transactional_id, producer, partitions, protocol, is_look, now)
+        code = Code.NONE if error is None else _fenced(error, api_version, 2).code
 
         def code_for(place: TopicPartition) -> int:
             return int(Code.TRANSACTION_ABORTABLE if place in missing else code)
 
         return Outcome(records, _added_response(api_version, transactional_id, topics, code_for))
+
+    def _take_part(self, asked: TakePart, now: Millis) -> Outcome:
+        transactional_id, producer, partitions, is_look = asked
+        records, missing, error = self._taking_part(transactional_id, producer, partitions, NEW_PROTOCOL, is_look, now)
+        codes = dict.fromkeys(partitions, 0 if error is None else int(error.code))
+        codes.update(dict.fromkeys(missing, int(Code.TRANSACTION_ABORTABLE)))
+        return Outcome(records, codes)
+
+    def _taking_part(
+        self, transactional_id: str, producer: Producer, partitions: frozenset[TopicPartition], protocol: int,
+        is_look: bool, now: Millis,
+    ) -> tuple[list[Record], frozenset[TopicPartition], ApiError | None]:  # fmt: skip
+        """(records, partitions that are looked for in vain, why nothing is done)"""
+        nothing: frozenset[TopicPartition] = frozenset()
+        try:
+            if is_look:
+                return [], self._not_in_transaction(transactional_id, producer, partitions), None
+            return self._adding(transactional_id, producer, partitions, protocol, now), nothing, None
+        except ApiError as error:
+            return [], nothing, error
 
     def _add_offsets(self, asked: AddOffsets, now: Millis) -> Outcome:
         body = asked.request.body
@@ -464,6 +479,13 @@ class TransactionShard:
         return Outcome(response=message(unknown_state_filters=unknown, transaction_states=rows))
 
 
+_OF_HOST: dict[type, str] = {
+    TakePart: "_take_part",
+    EndTransaction: "_end_transaction",
+    MarkersDone: "_markers_done",
+    AddOffsets: "_add_offsets",
+    InitProducer: "_init_producer",
+}
 _HANDLERS: dict[str, Callable[[TransactionShard, Request, Millis], Outcome]] = {
     "AddPartitionsToTxn": TransactionShard._add_partitions,
     "DescribeTransactions": TransactionShard._describe,
