@@ -21,7 +21,7 @@ from typing import Any
 from cluster.coordinator import values
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform, Respond, ShardRuntime
 from cluster.coordinator.txn.records import transaction_from, transaction_record
-from cluster.coordinator.txn.requests import EndTransaction, InitProducer, MarkersDone, WriteMarkers
+from cluster.coordinator.txn.requests import EndTransaction, InitProducer, MarkersDone, TakePart, WriteMarkers
 from cluster.coordinator.txn.settings import TransactionSettings
 from cluster.coordinator.txn.shard import TransactionShard
 from cluster.coordinator.txn.state import EPOCH_MAX, Producer, Status, Transaction
@@ -297,11 +297,14 @@ class TxnWorld:
     def _verify(self, place: Place, pid: int, epoch: int, is_new: bool, answered: Callable[[str], None]) -> None:
         """A partition asks about the first write of a transaction: by the old protocol it looks, by the new it adds."""
         name = self.memory.ids.get(pid, "unknown")
-        request = self._add_request(name, Producer(pid, epoch), (place,), 5, verify=not is_new)
+        asked = TakePart(name, Producer(pid, epoch), frozenset((place,)), not is_new)
+
+        def request(ticket: int) -> TakePart:
+            return asked
 
         def arrived(answer: Any) -> None:
             if self.random.random() >= self.faults:
-                self.after(self._delay(), lambda: answered(_added_code(answer, 5)))
+                self.after(self._delay(), lambda: answered(_added_code(answer)))
             else:
                 answered("NOT_ENOUGH_REPLICAS")
 
@@ -312,22 +315,14 @@ class TxnWorld:
             if self.random.random() < self.faults:
                 self.after(self._delay(), lambda: self.submit(request, lambda answer: None))
 
-    def _add_request(
-        self, name: str, producer: Producer, places: tuple[Place, ...], version: int, verify: bool = False
-    ) -> Callable[[int], Any]:
+    def _add_request(self, name: str, producer: Producer, places: tuple[Place, ...]) -> Callable[[int], Any]:
         message = schemas.ADD_PARTITIONS_TO_TXN_REQUEST
-        topics = [message.AddPartitionsToTxnTopic(name=topic, partitions=[index]) for topic, index in places]
-        if version >= 4:
-            body = message.AddPartitionsToTxnTransaction(
-                transactional_id=name, producer_id=producer.producer_id, producer_epoch=producer.producer_epoch,
-                verify_only=verify, topics=topics,
-            )  # fmt: skip
-        else:
-            body = message(
-                v3_and_below_transactional_id=name, v3_and_below_producer_id=producer.producer_id,
-                v3_and_below_producer_epoch=producer.producer_epoch, v3_and_below_topics=topics,
-            )  # fmt: skip
-        return lambda ticket: Request(ticket, "AddPartitionsToTxn", version, body)
+        body = message(
+            v3_and_below_transactional_id=name, v3_and_below_producer_id=producer.producer_id,
+            v3_and_below_producer_epoch=producer.producer_epoch,
+            v3_and_below_topics=[message.AddPartitionsToTxnTopic(name=t, partitions=[index]) for t, index in places],
+        )  # fmt: skip
+        return lambda ticket: Request(ticket, "AddPartitionsToTxn", 3, body)
 
     def send(self, client: SimProducer, what: Any, answered: Callable[[Answer], None]) -> None:
         """One try. By the old protocol it arrives before its client gives up, or never; by the new in as many copies and
@@ -359,7 +354,7 @@ class TxnWorld:
     def _request(self, client: SimProducer, what: Any) -> Callable[[int], Any]:
         name = client.transactional_id
         if isinstance(what, Add):
-            return self._add_request(name, what.producer, what.places, 3)
+            return self._add_request(name, what.producer, what.places)
         self._spare += 1
         spare = self._spare
         if isinstance(what, Init):
@@ -378,7 +373,7 @@ class TxnWorld:
 
     def _read(self, client: SimProducer, what: Any, answer: Any) -> Answer:
         if isinstance(what, Add):
-            return Answer(_added_code(answer, 3))
+            return Answer(_added_code(answer))
         if isinstance(answer, ApiError):
             return Answer(answer.code.name)
         producer = Producer(answer.producer_id, answer.producer_epoch)
@@ -442,12 +437,15 @@ class TxnWorld:
         self.is_winding_down = True
 
 
-def _added_code(answer: Any, version: int) -> str:
+def _added_code(answer: Any) -> str:
     """The worst of the partitions' codes."""
     if isinstance(answer, ApiError):
         return answer.code.name
-    topics = answer.topic_results if version >= 4 else answer.results_by_topic_v3_and_below
-    codes = {row.partition_error_code for topic in topics for row in topic.results_by_partition}
+    if isinstance(answer, dict):
+        codes = set(answer.values())
+    else:
+        topics = answer.results_by_topic_v3_and_below
+        codes = {row.partition_error_code for topic in topics for row in topic.results_by_partition}
     return code_numbered(max(codes)).name
 
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.coordinator.txn.requests import InitProducer
+from cluster.coordinator.txn.requests import InitProducer, TakePart
 from cluster.coordinator.txn.state import EPOCH_MAX, MAY_FOLLOW, NAMES, Producer, Status
 from cluster.coordinator.values import encode
 from pykafkacore.protocol.errors import ApiError
 from pykafkacore.protocol.log_records import decode_versioned
 from pykafkacore.protocol.schemas.coordinator_records import TRANSACTION_LOG_VALUE
-from tests.cluster.coordinator.txn.world import ID, LAST, T0, T1, U0, World, at_epoch, code_of, ongoing, shown
+from tests.cluster.coordinator.txn.world import ID, LAST, T0, T1, U0, World, at_epoch, code_of, name_of, ongoing, shown
 
 # --- InitProducerId ---------------------------------------------------------------------------------------------------------
 
@@ -257,6 +257,18 @@ def test_looking_changes_nothing_and_tells_each_partition_apart() -> None:
     end = len(world.log)
     assert world.add(producer, T0, U0, verify=True) == ["NONE", "TRANSACTION_ABORTABLE"]
     assert len(world.log) == end
+
+
+@pytest.mark.parametrize("is_look", [False, True])
+def test_a_broker_that_asks_in_values_is_told_the_same(is_look: bool) -> None:
+    for producer_id_off, epoch_off in ((0, 0), (1, 0), (0, 3)):
+        (by_message, one), (by_values, other) = ongoing(), ongoing()
+        producer = Producer(one.producer_id + producer_id_off, one.producer_epoch + epoch_off)
+        assert one == other
+        told = by_message.add(producer, T0, U0, verify=is_look)
+        codes = by_values.submit(lambda _: TakePart(ID, producer, frozenset((T0, U0)), is_look))  # noqa: B023
+        assert [name_of(codes[place]) for place in (T0, U0)] == told
+        assert by_values.log == by_message.log
 
 
 def test_looking_without_a_transaction_finds_nothing() -> None:
