@@ -51,7 +51,6 @@ from pykafkacore.protocol.errors import ApiError, Code
 log = logging.getLogger("pykafkacore.broker")
 
 # What the hot tails of all partitions may hold together, and one of them alone (see benchmarks/read_path.py).
-RESERVE_BYTES = 10 << 20
 TAIL_BYTES_MAX = 64 << 20
 TAIL_PARTITION_BYTES_MAX = 4 << 20
 
@@ -158,7 +157,7 @@ class Broker:
             "fetch_bytes_max": settings["fetch.max.bytes"],
             "fetch_session_slots": settings["max.incremental.fetch.session.cache.slots"],
             "tail_bytes_max": TAIL_BYTES_MAX,
-            "reserve_bytes": RESERVE_BYTES,
+            "reserve_bytes": settings["log.reserve.bytes"],
             "tail_partition_bytes_max": TAIL_PARTITION_BYTES_MAX,
             "file_delete_delay_ms": settings["log.segment.delete.delay.ms"],
             "seed": int.from_bytes(os.urandom(8)),
@@ -372,6 +371,7 @@ class Broker:
         self.plane.core.forget(IMAGE_SCOPE)
         self.plane.core.set_connection_limits(settings["max.connections"], settings["max.connections.per.ip"])
         self.plane.core.set_housekeeping(_housekeeping(settings))
+        self.plane.core.set_reserve(settings["log.reserve.bytes"])
 
     def _report_recovered(self, delta: ImageDelta) -> None:
         """Partitions that this broker leads as the first after an unclean stop, once their logs stand."""

@@ -203,6 +203,7 @@ log.message.timestamp.type                                  string   CreateTime 
 log.preallocate                                             boolean  false      -          medium dynamic
 log.remote.copy.lag.bytes                                   long     -1         -1..       medium dynamic
 log.remote.copy.lag.ms                                      long     0          -1..       medium dynamic
+log.reserve.bytes                                           long     10485760   0..        low    dynamic unlisted
 log.retention.bytes                                         long     -1         -          high   dynamic
 log.retention.check.interval.ms                             long     300000     1..        medium
 log.retention.hours                                         int      168        -          high
@@ -531,6 +532,7 @@ log.message.timestamp.after.max.ms: How far ahead of the broker's clock a record
 log.message.timestamp.before.max.ms: How far behind the broker's clock a record may be.
 log.message.timestamp.type: Whether records carry the time of their creation or of their append.
 log.preallocate: Whether new segments take their full size on disk at once.
+log.reserve.bytes: With less room than this left under a log directory, clients may write nothing there, and reads go on; 0 for no reserve. Only here, not in Apache Kafka.
 log.retention.bytes: Size of a partition above which old segments go; -1 for no limit.
 log.retention.hours: Age in hours after which segments go; the two finer keys take precedence.
 log.retention.minutes: Age in minutes after which segments go; takes precedence over hours.

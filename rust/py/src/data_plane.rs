@@ -214,6 +214,11 @@ impl DataPlane {
         self.inner.set_housekeeping(settings.into());
     }
 
+    /// `log.reserve.bytes` from now on.
+    fn set_reserve(&self, reserve_bytes: u64) {
+        self.inner.set_reserve(reserve_bytes);
+    }
+
     #[getter]
     fn connection_count(&self) -> usize {
         self.inner.shared().connections.count.load(std::sync::atomic::Ordering::Relaxed)

@@ -53,7 +53,7 @@ pub struct ServerConfig {
     /// What the hot tails of all partitions may hold together, and one of them alone.
     pub tail_bytes_max: usize,
     pub tail_partition_bytes_max: usize,
-    /// With less than this left in a log directory, clients may write nothing there.
+    /// `log.reserve.bytes`: with less than this left in a log directory, clients may write nothing there.
     pub reserve_bytes: u64,
     /// Seeds fetch session ids.
     pub seed: u64,

@@ -125,6 +125,11 @@ impl DataPlane {
         (0..self.disks.len()).filter(|at| self.disks[*at].fenced().is_some()).collect()
     }
 
+    /// `log.reserve.bytes` from now on.
+    pub fn set_reserve(&self, reserve_bytes: u64) {
+        self.disks.iter().for_each(|disk| disk.set_reserve(reserve_bytes));
+    }
+
     pub fn set_housekeeping(&self, settings: Housekeeping) {
         self.housekeeper.lock().set(settings);
     }

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -38,7 +38,7 @@ pub struct DirDisk {
     published: Arc<Published>,
     upcalls: Arc<UpcallQueue>,
     fenced: OnceLock<String>,
-    reserve_bytes: u64,
+    reserve_bytes: AtomicU64,
     is_short: AtomicBool,
     waiting: Mutex<Waiting>,
     news: Condvar,
@@ -72,7 +72,7 @@ impl DirDisk {
             published,
             upcalls,
             fenced: OnceLock::new(),
-            reserve_bytes,
+            reserve_bytes: AtomicU64::new(reserve_bytes),
             is_short: AtomicBool::new(false),
             waiting: Mutex::default(),
             news: Condvar::new(),
@@ -86,6 +86,7 @@ impl DirDisk {
             thread("flusher").spawn(move || flusher.run_flusher(&receiver))?,
         ];
         disk.threads.lock().extend(threads);
+        disk.look_at_room();
         Ok(disk)
     }
 
@@ -149,13 +150,28 @@ impl DirDisk {
         }
     }
 
+    /// `log.reserve.bytes` from now on.
+    pub fn set_reserve(&self, reserve_bytes: u64) {
+        if self.reserve_bytes.swap(reserve_bytes, Ordering::Relaxed) != reserve_bytes {
+            self.look_at_room();
+        }
+    }
+
     /// Measures the room that is left.
     pub fn look_at_room(&self) {
         let usable = crate::sys::disk_space(&self.path).map_or(u64::MAX, |(_, usable)| usable as u64);
-        let was_short = self.is_short.swap(usable < self.reserve_bytes, Ordering::Relaxed);
-        if !was_short && usable < self.reserve_bytes {
-            let text = format!("{}: {usable} bytes are left, clients may write no more", self.path.display());
+        let reserve = self.reserve_bytes.load(Ordering::Relaxed);
+        let is_short = usable < reserve;
+        let was_short = self.is_short.swap(is_short, Ordering::Relaxed);
+        let path = self.path.display();
+        if is_short && !was_short {
+            let text = format!(
+                "{path}: {usable} bytes are left, fewer than log.reserve.bytes={reserve}: clients may write no more \
+                 until there is room, or the reserve is lowered"
+            );
             self.upcalls.notice(Level::Error, text);
+        } else if was_short && !is_short {
+            self.upcalls.notice(Level::Info, format!("{path}: {usable} bytes are left, clients may write again"));
         }
     }
 
@@ -228,7 +244,7 @@ impl Disk for DirDisk {
 
     fn refusal(&self) -> Option<String> {
         self.is_short.load(Ordering::Relaxed).then(|| {
-            let (path, reserve) = (self.path.display(), self.reserve_bytes);
+            let (path, reserve) = (self.path.display(), self.reserve_bytes.load(Ordering::Relaxed));
             format!("{path} has less than log.reserve.bytes={reserve} left; make room, or lower it")
         })
     }
