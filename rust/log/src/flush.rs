@@ -93,6 +93,10 @@ impl Log {
 
     /// The last step, with what came of the run.
     pub fn flushed(&mut self, flush: &Flush, outcome: Result<()>) -> Result<()> {
+        if flush.dir != self.dir {
+            // It was of the log before it moved to this directory, where all of that is on the disk.
+            return Ok(());
+        }
         self.guarded(|log| {
             outcome?;
             log.note_flushed(flush);

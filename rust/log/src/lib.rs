@@ -9,6 +9,7 @@
 //!   flush          to the disk, in three steps
 //!   journal        of a directory: what is acknowledged once it is on the disk
 //!   cleaner        compaction                scrub  sealed segments, looked at again
+//!   moving         to another log directory
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -28,6 +29,7 @@ mod log;
 pub mod log_dirs;
 mod lookup;
 mod memory;
+pub mod moving;
 pub mod producer_state;
 mod recovery;
 pub mod retention;

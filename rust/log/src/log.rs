@@ -138,6 +138,8 @@ pub struct Log {
     /// Of transactions that ended before it, only the snapshot knew that they were not open any more.
     pub(crate) producers_known_from: i64,
     pub(crate) poisoned: Option<String>,
+    /// While it moves to another directory.
+    pub(crate) are_segments_held: bool,
 }
 
 impl Log {
@@ -390,7 +392,7 @@ impl Log {
     }
 
     /// Writes the producers' state as of the end of the log, and drops the one before if no segment starts there.
-    fn write_snapshot(&mut self) -> Result<()> {
+    pub(crate) fn write_snapshot(&mut self) -> Result<()> {
         if self.snapshot_at_end {
             return Ok(());
         }
@@ -504,6 +506,10 @@ impl Log {
         }
         self.start_offset = offset.min(self.end_offset);
         self.epochs.truncate_start(self.start_offset);
+        if self.are_segments_held {
+            // Retention removes them later.
+            return Ok(());
+        }
         let end = crate::retention::segments_below(self, self.start_offset);
         self.remove_segments(end)
     }

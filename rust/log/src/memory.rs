@@ -5,6 +5,7 @@
 //! What survives a power failure, at the choice of a seed:
 //! - of a file, what was synced, and any part of what was written behind it, whole, torn or as zeros
 //! - a cut that was not synced may come undone
+//! - a directory's new name, until the directory that it lies in is synced; of several, the first ones
 //! - of a directory, each entry as it is or as it was when the directory was last synced; a rename is done or undone as a
 //!   whole, so that no file loses both of its names
 
@@ -29,6 +30,20 @@ struct Entries {
     now: BTreeMap<PathBuf, Arc<MemoryFile>>,
     /// As of the last sync of each directory.
     synced: BTreeMap<PathBuf, Arc<MemoryFile>>,
+    /// Directories that have a new name (from, to), in order, since that was last synced.
+    renamed: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Under their new names.
+fn renamed<T>(files: &mut BTreeMap<PathBuf, T>, from: &Path, to: &Path) -> bool {
+    let moved: Vec<PathBuf> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
+    for path in &moved {
+        if let (Some(file), Ok(rest)) = (files.remove(path), path.strip_prefix(from)) {
+            let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+            files.insert(target, file);
+        }
+    }
+    !moved.is_empty()
 }
 
 /// How many more changes are let through; everything after them fails.
@@ -162,7 +177,7 @@ impl MemoryStorage {
             MemoryFile::new(&storage.power, bytes, len)
         };
         let files: BTreeMap<_, _> = files.into_iter().map(|(path, bytes)| (path, file(bytes))).collect();
-        *storage.entries.lock() = Entries { synced: files.clone(), now: files };
+        *storage.entries.lock() = Entries { synced: files.clone(), now: files, renamed: Vec::new() };
         storage
     }
 
@@ -209,6 +224,10 @@ impl MemoryStorage {
             }
             files.insert(path.clone(), bytes);
         }
+        let kept = if entries.renamed.is_empty() { 0 } else { chance.below(entries.renamed.len() + 1) };
+        for (from, to) in entries.renamed[kept..].iter().rev() {
+            renamed(&mut files, to, from);
+        }
         MemoryStorage::of(files)
     }
 
@@ -221,6 +240,7 @@ impl MemoryStorage {
             content.ghost.clear();
         }
         entries.synced = entries.now.clone();
+        entries.renamed.clear();
     }
 
     /// After this many more changes, each one fails: the moment in which the power goes.
@@ -281,16 +301,14 @@ impl Storage for MemoryStorage {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.power.spend()?;
-        let files = &mut self.entries.lock().now;
-        let moved: Vec<PathBuf> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
-        if moved.is_empty() {
+        let entries = &mut *self.entries.lock();
+        let is_dir = !entries.now.contains_key(from);
+        if !renamed(&mut entries.now, from, to) {
             return Err(Self::not_found(from));
         }
-        for path in moved {
-            if let (Some(file), Ok(rest)) = (files.remove(&path), path.strip_prefix(from)) {
-                let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
-                files.insert(target, file);
-            }
+        if is_dir {
+            renamed(&mut entries.synced, from, to);
+            entries.renamed.push((from.to_owned(), to.to_owned()));
         }
         Ok(())
     }
@@ -311,7 +329,8 @@ impl Storage for MemoryStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.power.spend()?;
-        let Entries { now, synced } = &mut *self.entries.lock();
+        let Entries { now, synced, renamed } = &mut *self.entries.lock();
+        renamed.retain(|(_, to)| to.parent() != Some(dir));
         synced.retain(|path, _| path.parent() != Some(dir));
         synced.extend(now.iter().filter(|(path, _)| path.parent() == Some(dir)).map(|(p, f)| (p.clone(), f.clone())));
         Ok(())

@@ -149,6 +149,7 @@ impl Log {
             stable_on_disk: 0,
             producers_known_from: 0,
             poisoned: None,
+            are_segments_held: false,
         };
         log.refuse_old_formats()?;
         if epochs_lost || (log.epochs.entries().is_empty() && files.iter().any(|files| files.size > 0)) {

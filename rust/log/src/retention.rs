@@ -125,6 +125,9 @@ impl Log {
 
     /// What retention lets go now; most often nothing.
     pub fn plan_retention(&self, high_watermark: i64, now_ms: i64) -> Plan {
+        if self.are_segments_held {
+            return Plan::default();
+        }
         let storage = &*self.storage;
         let newest_ms = |facts: &SegmentFacts| {
             let at = self.segments.partition_point(|segment| segment.base_offset < facts.base_offset);

@@ -39,6 +39,10 @@ pub trait Storage: Send + Sync {
     /// File names and sizes.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// With all files in it; none is needed any more.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.list(dir)?.iter().try_for_each(|(name, _)| self.remove(&dir.join(name)))
+    }
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
 }
@@ -131,6 +135,10 @@ impl Storage for FileStorage {
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -131,6 +131,9 @@ impl Cleaned {
 impl Log {
     /// Where the segments that `cleaned` covers stand, if they are still what they were, and sealed.
     fn place_of(&self, cleaned: &Cleaned) -> Option<std::ops::Range<usize>> {
+        if self.are_segments_held {
+            return None;
+        }
         let first = cleaned.covers[0].base_offset;
         let at = self.segments.binary_search_by_key(&first, |segment| segment.base_offset).ok()?;
         let place = at..at + cleaned.covers.len();
@@ -190,7 +193,12 @@ impl Log {
     pub fn cleanable(&self, high_watermark: i64, checkpoint: Option<i64>) -> Option<Cleanable> {
         // What a snapshot tells as ended may have been ended by a marker at or above the high watermark.
         let is_known = high_watermark >= self.producers_known_from;
-        if !self.config.compacted || self.is_poisoned() || self.segments.len() == 1 || !is_known {
+        if self.are_segments_held
+            || !self.config.compacted
+            || self.is_poisoned()
+            || self.segments.len() == 1
+            || !is_known
+        {
             return None;
         }
         let upper_offset = self.last_stable_offset(high_watermark).min(high_watermark).min(self.stable_on_disk);
