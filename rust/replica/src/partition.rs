@@ -792,10 +792,16 @@ impl Inner {
         self.writers = writers;
     }
 
-    /// Leadership, the log's start or the partition itself changed: every waiter looks again.
+    /// Leadership, the log's start or the partition itself changed: readers look again, and so do writers unless this
+    /// replica still leads: what they wait for may come yet.
     fn tell_everyone(&mut self) {
         for reader in &self.readers {
             reader.watch.news(reader.slot, URGENT);
+        }
+        if self.role == Role::Leader {
+            // Whoever is told too early takes it for the end of its time.
+            self.tell_writers();
+            return;
         }
         for (_, writer) in self.writers.drain(..) {
             writer.watch.news(writer.slot, URGENT);

@@ -186,6 +186,23 @@ fn with_a_follower_in_sync_the_high_watermark_waits_and_a_waiter_is_told_of_a_ne
 }
 
 #[test]
+fn a_writer_that_waits_is_not_told_of_changes_that_leave_the_leader_in_place() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    partition.apply_leadership(leadership(NODE_ID, 4, &[1, 2]), None).unwrap();
+    append(partition, 2).unwrap();
+    let (woken, watch) = (Arc::new(Woken::default()), Watch::new());
+    partition.watch_for(Wanted::HighWatermark(2), Watcher { watch: watch.clone(), slot: 0 });
+    assert!(watch.park(5, woken.clone(), 1));
+    partition.change_log(|_, _| ());
+    partition.apply_leadership(Leadership { partition_epoch: 9, ..leadership(NODE_ID, 4, &[1, 2]) }, None).unwrap();
+    assert!(woken.tickets().is_empty(), "the records are neither on all replicas in sync nor lost");
+    partition.apply_leadership(leadership(NODE_ID, 4, &[1]), None).unwrap();
+    assert_eq!(woken.tickets(), [5]);
+    assert_eq!(partition.outcome_of(Wanted::HighWatermark(2)), ErrorCode::NONE);
+}
+
+#[test]
 fn a_retried_batch_is_acknowledged_with_its_first_offsets_and_stored_once() {
     let world = world(1, 1, 1 << 20);
     let partition = &world.partitions[0];
