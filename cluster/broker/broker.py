@@ -50,6 +50,8 @@ from pykafkacore.protocol.errors import ApiError, Code
 
 log = logging.getLogger("pykafkacore.broker")
 
+MOVE_RATE = "replica.alter.log.dirs.io.max.bytes.per.second"
+
 # What the hot tails of all partitions may hold together, and one of them alone (see benchmarks/read_path.py).
 TAIL_BYTES_MAX = 64 << 20
 TAIL_PARTITION_BYTES_MAX = 4 << 20
@@ -158,6 +160,7 @@ class Broker:
             "fetch_session_slots": settings["max.incremental.fetch.session.cache.slots"],
             "tail_bytes_max": TAIL_BYTES_MAX,
             "reserve_bytes": settings["log.reserve.bytes"],
+            "move_bytes_per_s": settings[MOVE_RATE],
             "tail_partition_bytes_max": TAIL_PARTITION_BYTES_MAX,
             "file_delete_delay_ms": settings["log.segment.delete.delay.ms"],
             "seed": int.from_bytes(os.urandom(8)),
@@ -372,6 +375,7 @@ class Broker:
         self.plane.core.set_connection_limits(settings["max.connections"], settings["max.connections.per.ip"])
         self.plane.core.set_housekeeping(_housekeeping(settings))
         self.plane.core.set_reserve(settings["log.reserve.bytes"])
+        self.plane.core.set_move_throttle(settings[MOVE_RATE])
 
     def _report_recovered(self, delta: ImageDelta) -> None:
         """Partitions that this broker leads as the first after an unclean stop, once their logs stand."""
@@ -408,6 +412,11 @@ class Broker:
         else:
             self.plane.core.verified(upcall.ticket, [int(Code.INVALID_TXN_STATE)] * len(upcall.partitions))
 
+    def _on_placed(self, upcall: Any) -> None:
+        """A replica has moved: the controller is told where it is."""
+        placed = self._placements([(upcall.topic_id, upcall.partition, upcall.dir)])
+        self._nursery.start_soon(self.lifecycle.assign_directories, placed)
+
     async def _allocate_producer_ids(self) -> tuple[int, int]:
         message = api_named("AllocateProducerIds").request
         request = message(broker_id=self.node.node_id, broker_epoch=self.lifecycle.broker_epoch)
@@ -439,7 +448,7 @@ class Broker:
         self._nursery = nursery
         settings = self.static_settings
         pump = UpcallPump(self, self.plane, nursery, self._listener_names)
-        nursery.start_soon(self.plane.pump, pump.on_request, self._on_verify)
+        nursery.start_soon(self.plane.pump, pump.on_request, self._on_verify, self._on_placed)
         links = Links(nursery, f"node-{self.node.node_id}")
         self._controller_link = ControllerLink(links, self._controller_endpoint)
         self.groups = LateHost(GROUP_TOPIC, lambda: self._make_group_host(nursery))

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from cluster.handlers import configs, coordination, core, forwarded, metadata, offsets
+from cluster.handlers import configs, coordination, core, forwarded, log_dirs, metadata, offsets
 from cluster.handlers.answers import Answer, stepped
 from cluster.handlers.context import Call, Context
 from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api
@@ -64,6 +64,7 @@ BROKER_HANDLERS: dict[str, Handler | None] = {
     "OffsetForLeaderEpoch": offsets.offset_for_leader_epoch,
     "DescribeConfigs": configs.describe_configs,
     "AlterConfigs": configs.alter_configs,
+    "AlterReplicaLogDirs": log_dirs.alter_replica_log_dirs,
     "DescribeLogDirs": offsets.describe_log_dirs,
     "CreatePartitions": forwarded.to_controller,
     "IncrementalAlterConfigs": configs.alter_configs,

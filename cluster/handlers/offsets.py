@@ -188,9 +188,11 @@ async def describe_log_dirs(ctx: Context, call: Call) -> Any:
         )
         response.results.append(told)
         by_topic: dict[str, list[Any]] = {}
-        for topic, index, size_bytes in sorted(partitions):
+        for topic, index, size_bytes, offset_lag, is_future in sorted(partitions):
             if asked is None or index in asked.get(topic, ()):
-                place = message.DescribeLogDirsPartition(partition_index=index, partition_size=size_bytes)
+                place = message.DescribeLogDirsPartition(
+                    partition_index=index, partition_size=size_bytes, offset_lag=offset_lag, is_future_key=is_future
+                )
                 by_topic.setdefault(topic, []).append(place)
         told.topics = [message.DescribeLogDirsTopic(name=name, partitions=rows) for name, rows in by_topic.items()]
     for path in ctx.failed_directories:

@@ -108,8 +108,10 @@ class NativePlane:
             raise CoreError(error)
         return value
 
-    async def pump(self, on_request: Callable[[Any], None], on_verify: Callable[[Any], None]) -> None:
-        """Drains upcalls for ever. Neither `on_request` nor `on_verify` may block."""
+    async def pump(
+        self, on_request: Callable[[Any], None], on_verify: Callable[[Any], None], on_placed: Callable[[Any], None]
+    ) -> None:
+        """Drains upcalls for ever. None of the three may block."""
         fd = self.core.fileno()
         while True:
             batch = self.core.drain(BATCH_MAX)
@@ -125,6 +127,8 @@ class NativePlane:
                         on_verify(upcall)
                     elif type(upcall) is _core.Completed:
                         self._callbacks.pop(upcall.ticket)(upcall.value, upcall.error)
+                    elif type(upcall) is _core.Placed:
+                        on_placed(upcall)
                     else:
                         log.log(upcall.level, upcall.text)
                 while self._deferred:
@@ -172,6 +176,10 @@ class NativePlane:
 
     async def describe_log_dirs(self) -> list[Any]:
         return await self._ask(self.core.describe_log_dirs)
+
+    async def alter_dirs(self, wanted: list[Any]) -> list[int]:
+        errors: list[int] = await self._ask(self.core.alter_dirs, wanted)
+        return errors
 
     async def read(self, partition: tuple[bytes, int], offset: int, bytes_max: int) -> bytes:
         """Some whole batches from `offset` on; none at the end of the log."""

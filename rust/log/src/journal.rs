@@ -254,9 +254,9 @@ impl Replay {
         self.files.is_empty()
     }
 
-    /// All other topics are no more.
-    pub fn keep_topics(&mut self, ids: &HashSet<[u8; 16]>) {
-        self.batches.retain(|(id, _), _| ids.contains(id));
+    /// All other partitions are no more, or have moved to another directory, where all of them is on the disk.
+    pub fn keep(&mut self, places: &HashSet<Place>) {
+        self.batches.retain(|place, _| places.contains(place));
     }
 
     /// Appends to a log, just opened, what it lost; all of it is on the disk when this returns.

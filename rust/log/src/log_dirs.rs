@@ -1,12 +1,13 @@
 //! A log directory: its lock, its checkpoints, the names of what lies in it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoints::{self, Offsets};
 use crate::log::Log;
+use crate::moving::{self, Settled};
 use crate::recovery::Stop;
 use crate::storage::{FileStorage, Storage};
 use crate::{Error, Result};
@@ -26,6 +27,24 @@ pub fn doomed_dir_name(name: &str, unique: &str) -> String {
     format!("{}{suffix}", &name[..kept])
 }
 
+/// `<topic>-<partition>.<32 hex digits>-future`
+/// KAFKA: never cut; a topic whose name is too long for it does not move.
+pub fn future_dir_name(name: &str, unique: &str) -> String {
+    format!("{name}.{unique}-future")
+}
+
+/// The partition's directory name in that of a future one.
+fn parse_future_dir_name(name: &str) -> Option<&str> {
+    let (dir_name, unique) = name.strip_suffix("-future")?.rsplit_once('.')?;
+    let is_unique = unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_unique && parse_partition_dir_name(dir_name).is_some()).then_some(dir_name)
+}
+
+fn is_doomed(name: &str) -> bool {
+    let unique = name.strip_suffix("-delete").and_then(|name| name.rsplit_once('.'));
+    unique.is_some_and(|(_, unique)| unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Topic and partition of a directory's name; None for anything else that may lie there.
 pub fn parse_partition_dir_name(name: &str) -> Option<(&str, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
@@ -42,6 +61,9 @@ pub struct LogDir {
     log_start_offsets: Offsets,
     high_watermarks: Offsets,
     existing: HashSet<String>,
+    /// Directories of logs that were to move here, and of those that were to be removed.
+    futures: Vec<String>,
+    doomed: Vec<String>,
     /// The run of the machine and the mount in which this directory's files are written, as far as the system tells.
     life: Option<String>,
     /// All that the files hold was found whole, or was written, within this very life.
@@ -139,8 +161,15 @@ impl LogDir {
         let (clean, broker_epoch) = checkpoints::take_clean_shutdown(storage, path)?;
         let offsets = |name| checkpoints::read_offsets(storage, &path.join(name));
         let names = storage.list(path).map_err(|e| Error::storage(path, e))?;
-        let existing = names.into_iter().map(|(name, _)| name).filter(|name| parse_partition_dir_name(name).is_some());
-        let existing: HashSet<String> = existing.collect();
+        let (mut existing, mut futures, mut doomed) = (HashSet::new(), Vec::new(), Vec::new());
+        for (name, _) in names {
+            match name {
+                name if parse_partition_dir_name(&name).is_some() => drop(existing.insert(name)),
+                name if parse_future_dir_name(&name).is_some() => futures.push(name),
+                name if is_doomed(&name) => doomed.push(name),
+                _ => {}
+            }
+        }
         let life = life_of(path);
         let last = storage.read(&path.join(LIFE)).ok();
         let outlived = life.is_some() && last.as_deref() == life.as_deref().map(str::as_bytes);
@@ -152,6 +181,8 @@ impl LogDir {
             log_start_offsets: offsets(checkpoints::LOG_START_OFFSETS)?,
             high_watermarks: offsets(checkpoints::HIGH_WATERMARKS)?,
             existing,
+            futures,
+            doomed,
             life,
             outlived,
             unproven,
@@ -199,6 +230,11 @@ impl LogDir {
         self.existing.iter().map(String::as_str)
     }
 
+    /// What the last process had no time to remove.
+    pub fn doomed(&self) -> impl Iterator<Item = PathBuf> {
+        self.doomed.iter().map(|name| self.path.join(name))
+    }
+
     pub fn recovery_point(&self, topic: &str, partition: i32) -> i64 {
         self.recovery_points.get(&(topic.to_owned(), partition)).copied().unwrap_or(0)
     }
@@ -234,6 +270,30 @@ impl LogDir {
     }
 }
 
+/// Ends the moves that a stop interrupted; gives those that are to be begun again: the partition's directory name, and which
+/// of `dirs` it is to move to.
+pub fn settle_moves(dirs: &mut [LogDir]) -> Result<HashMap<String, usize>> {
+    let mut again = HashMap::new();
+    for at in 0..dirs.len() {
+        for future in std::mem::take(&mut dirs[at].futures) {
+            let Some(name) = parse_future_dir_name(&future).map(str::to_owned) else { continue };
+            let stands = dirs.iter().any(|dir| dir.has_partition(&name));
+            let dir = &mut dirs[at];
+            match moving::settle(&FileStorage, &dir.path.join(&future), &dir.path.join(&name), stands)? {
+                Settled::Again if !dir.has_partition(&name) => drop(again.insert(name, at)),
+                Settled::Here => {
+                    if !dir.clean && !dir.outlived {
+                        dir.unproven.insert(name.clone());
+                    }
+                    dir.existing.insert(name);
+                }
+                Settled::Again | Settled::Elsewhere => {}
+            }
+        }
+    }
+    Ok(again)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +306,16 @@ mod tests {
         let doomed = doomed_dir_name(&"x".repeat(249), "0123456789abcdef0123456789abcdef");
         assert_eq!(doomed.len(), 255);
         assert!(doomed.ends_with("-delete"));
+    }
+
+    #[test]
+    fn names_of_directories_that_are_to_be_or_to_go_are_told_from_those_of_topics() {
+        let unique = "00112233445566778899aabbccddeeff";
+        assert_eq!(parse_future_dir_name(&future_dir_name("a.b-7", unique)), Some("a.b-7"));
+        assert_eq!(parse_future_dir_name("a-future"), None);
+        assert_eq!(parse_future_dir_name("a-1.0011-future"), None);
+        assert!(is_doomed(&doomed_dir_name("a.b-7", unique)));
+        assert!(!is_doomed("a-delete"));
     }
 
     #[test]

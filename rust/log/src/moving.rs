@@ -184,7 +184,7 @@ impl Moving {
 
     /// The last bytes of a log that nobody appends to meanwhile: gives the log where it is from now on. Where this fails
     /// before the first of the renames, the log goes on where it was; behind that, it is closed for writing.
-    pub fn arrive(mut self, log: &mut Log, to: &Destination) -> Result<Log> {
+    pub fn arrive(&mut self, log: &mut Log, to: &Destination) -> Result<Log> {
         loop {
             match self.next(log, CHUNK_BYTES)? {
                 Piece::Void => return Err(Error::corrupt(&self.dir, "the log was cut meanwhile")),

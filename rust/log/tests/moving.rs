@@ -147,7 +147,7 @@ fn an_empty_log_moves_with_its_start() {
     let storage = MemoryStorage::default();
     let mut log = open(&storage, SOURCE, 0);
     log.truncate_fully_and_start_at(77).unwrap();
-    let moving = Moving::begin(&log, FUTURE.into(), TOPIC_ID).unwrap();
+    let mut moving = Moving::begin(&log, FUTURE.into(), TOPIC_ID).unwrap();
     let mut moved = moving.arrive(&mut log, &destination()).unwrap();
     assert_eq!((moved.log_start_offset(), moved.log_end_offset()), (77, 77));
     append(&mut moved, 0, plain(1)).unwrap();

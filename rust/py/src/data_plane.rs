@@ -43,6 +43,7 @@ struct ConfigIn {
     tail_partition_bytes_max: usize,
     file_delete_delay_ms: u64,
     reserve_bytes: u64,
+    move_bytes_per_s: u64,
     housekeeping: HousekeepingIn,
     seed: u64,
 }
@@ -124,6 +125,7 @@ impl DataPlane {
             tail_bytes_max: config.tail_bytes_max,
             tail_partition_bytes_max: config.tail_partition_bytes_max,
             reserve_bytes: config.reserve_bytes,
+            move_bytes_per_s: config.move_bytes_per_s,
             seed: config.seed,
         };
         py.detach(|| {
@@ -214,6 +216,16 @@ impl DataPlane {
         self.inner.set_housekeeping(settings.into());
     }
 
+    /// `replica.alter.log.dirs.io.max.bytes.per.second` from now on.
+    fn set_move_throttle(&self, bytes_per_s: u64) {
+        self.inner.set_move_throttle(bytes_per_s);
+    }
+
+    /// ((topic_id, partition), path of a log directory) each. Completes with an error each.
+    fn alter_dirs(&self, ticket: u64, wanted: Vec<(PartitionRef, PathBuf)>) {
+        self.inner.alter_dirs(ticket, wanted);
+    }
+
     /// `log.reserve.bytes` from now on.
     fn set_reserve(&self, reserve_bytes: u64) {
         self.inner.set_reserve(reserve_bytes);
@@ -257,7 +269,7 @@ impl DataPlane {
         self.inner.query(ticket, Query::DescribeProducers(wanted));
     }
 
-    /// Completes with (path, error, total_bytes, usable_bytes, [(topic, partition, bytes)]) each.
+    /// Completes with (path, error, total_bytes, usable_bytes, [(topic, partition, bytes, offset_lag, is_future)]) each.
     fn describe_log_dirs(&self, ticket: u64) {
         self.inner.query(ticket, Query::DescribeLogDirs);
     }

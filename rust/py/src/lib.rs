@@ -22,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<upcalls::Request>()?;
     module.add_class::<upcalls::Completed>()?;
     module.add_class::<upcalls::Verify>()?;
+    module.add_class::<upcalls::Placed>()?;
     module.add_class::<upcalls::Notice>()?;
     module.add_function(wrap_pyfunction!(batches::build_batch, module)?)?;
     module.add_function(wrap_pyfunction!(batches::parse_batches, module)?)?;

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use server::jobs::JobResult;
+use server::jobs::{JobResult, ReplicaFound};
 use server::upcall::{Level, Upcall};
 
 /// A request for the control plane.
@@ -33,6 +33,14 @@ pub struct Completed {
     ticket: u64,
     value: Py<PyAny>,
     error: Option<String>,
+}
+
+/// A replica has moved to another log directory, which is an index.
+#[pyclass(frozen, get_all, module = "pykafkacore._core")]
+pub struct Placed {
+    topic_id: Py<PyBytes>,
+    partition: i32,
+    dir: usize,
 }
 
 /// A line for the log; `level` is a level number of Python's logging.
@@ -76,6 +84,12 @@ pub fn to_python(py: Python<'_>, upcall: Upcall) -> PyResult<Py<PyAny>> {
                 other => (value_of(py, other)?, None),
             };
             Completed { ticket, value, error }.into_pyobject(py)?.into_any().unbind()
+        }
+        Upcall::Placed { topic_id, partition, dir } => {
+            Placed { topic_id: PyBytes::new(py, &topic_id).unbind(), partition, dir }
+                .into_pyobject(py)?
+                .into_any()
+                .unbind()
         }
         Upcall::Notice { level, text } => {
             let level = match level {
@@ -124,7 +138,7 @@ fn value_of(py: Python<'_>, result: JobResult) -> PyResult<Py<PyAny>> {
             rows.into_pyobject(py)?.into_any()
         }
         JobResult::LogDirs(dirs) => {
-            let row = |(topic, index, bytes): &(std::sync::Arc<str>, i32, i64)| (topic.to_string(), *index, *bytes);
+            let row = |r: &ReplicaFound| (r.topic.to_string(), r.partition, r.size_bytes, r.offset_lag, r.is_future);
             let rows: Vec<_> = dirs
                 .into_iter()
                 .map(|d| {
@@ -133,6 +147,9 @@ fn value_of(py: Python<'_>, result: JobResult) -> PyResult<Py<PyAny>> {
                 })
                 .collect();
             rows.into_pyobject(py)?.into_any()
+        }
+        JobResult::Moves(errors) => {
+            errors.iter().map(|error| error.0).collect::<Vec<_>>().into_pyobject(py)?.into_any()
         }
         JobResult::Batches(bytes) => PyBytes::new(py, &bytes).into_any(),
         JobResult::Done | JobResult::Failed(_) => py.None().into_bound(py),

@@ -55,6 +55,8 @@ pub struct ServerConfig {
     pub tail_partition_bytes_max: usize,
     /// `log.reserve.bytes`: with less than this left in a log directory, clients may write nothing there.
     pub reserve_bytes: u64,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`
+    pub move_bytes_per_s: u64,
     /// Seeds fetch session ids.
     pub seed: u64,
 }

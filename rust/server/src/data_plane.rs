@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -19,6 +20,7 @@ use crate::decided::{self, Completer};
 use crate::disk::DirDisk;
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
+use crate::moving::{Mover, Moves};
 use crate::publisher::{Dir, Publisher, ViewDelta};
 use crate::queries;
 use crate::reactor::{Message, Prepared, Reactor, Shared, prepare, reactor_of};
@@ -39,6 +41,8 @@ pub struct DataPlane {
     publisher_thread: Mutex<JobThread>,
     worker_thread: Mutex<JobThread>,
     housekeeper: Mutex<Housekeeper>,
+    moves: Arc<Moves>,
+    mover: Mutex<Mover>,
     disks: Vec<Arc<DirDisk>>,
     prepared: Mutex<Vec<Prepared>>,
     reactors: Mutex<Vec<JoinHandle<()>>>,
@@ -52,10 +56,11 @@ impl DataPlane {
     /// Locks the log directories and makes the threads' insides; nothing is served yet.
     pub fn new(
         config: ServerConfig,
-        dirs: Vec<LogDir>,
+        mut dirs: Vec<LogDir>,
         file_delete_delay: Duration,
         housekeeping: Housekeeping,
     ) -> io::Result<DataPlane> {
+        let interrupted = log::log_dirs::settle_moves(&mut dirs).map_err(io::Error::other)?;
         let published = Arc::new(Published::default());
         let upcalls = Arc::new(UpcallQueue::new(config.queued_requests_max)?);
         let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
@@ -66,13 +71,22 @@ impl DataPlane {
         };
         let dirs = dirs.into_iter().zip(&config.log_dirs).map(start).collect::<io::Result<Vec<_>>>()?;
         let disks = dirs.iter().map(Dir::disk).collect();
+        let moves = Moves::new(config.move_bytes_per_s, upcalls.clone());
         let paths = config.log_dirs.iter().map(|dir| dir.path.clone()).collect();
-        let publisher =
-            Publisher::new(config.node_id, published.clone(), upcalls.clone(), budget, dirs, file_delete_delay);
+        let publisher = Publisher::new(
+            config.node_id,
+            published.clone(),
+            upcalls.clone(),
+            budget,
+            (dirs, interrupted),
+            moves.clone(),
+            file_delete_delay,
+        );
         let publisher = Arc::new(Mutex::new(publisher));
         let tidied = publisher.clone();
         let publisher_thread =
             JobThread::start("publisher", upcalls.clone(), TIDY_PERIOD, move || tidied.lock().tidy())?;
+        let mover = Mover::start(moves.clone(), publisher.clone())?;
         let worker_thread = JobThread::start("worker", upcalls.clone(), IDLE_PERIOD, || {})?;
         let housekeeper = Housekeeper::start(housekeeping, paths, published.clone(), upcalls.clone())?;
         Ok(DataPlane {
@@ -81,6 +95,8 @@ impl DataPlane {
             publisher_thread: Mutex::new(publisher_thread),
             worker_thread: Mutex::new(worker_thread),
             housekeeper: Mutex::new(housekeeper),
+            moves,
+            mover: Mutex::new(mover),
             disks,
             prepared: Mutex::new(prepared),
             reactors: Mutex::default(),
@@ -168,13 +184,27 @@ impl DataPlane {
         self.publisher_thread.lock().submit(ticket, move || publisher.lock().publish(delta));
     }
 
+    /// Each replica is to lie in the log directory with this path.
+    pub fn alter_dirs(&self, ticket: Ticket, wanted: Vec<(PartitionRef, PathBuf)>) {
+        let publisher = self.publisher.clone();
+        self.publisher_thread.lock().submit(ticket, move || {
+            let mut publisher = publisher.lock();
+            JobResult::Moves(wanted.iter().map(|(partition, path)| publisher.alter_dir(*partition, path)).collect())
+        });
+    }
+
+    /// `replica.alter.log.dirs.io.max.bytes.per.second` from now on.
+    pub fn set_move_throttle(&self, bytes_per_s: u64) {
+        self.moves.set_throttle(bytes_per_s);
+    }
+
     /// Hands any other work to the worker thread.
     pub fn submit(&self, ticket: Ticket, work: impl FnOnce() -> JobResult + Send + 'static) {
         self.worker_thread.lock().submit(ticket, work);
     }
 
     pub fn query(&self, ticket: Ticket, query: Query) {
-        let (shared, disks) = (self.shared.clone(), self.disks.clone());
+        let (shared, disks, moves) = (self.shared.clone(), self.disks.clone(), self.moves.clone());
         self.submit(ticket, move || {
             let published = &shared.published;
             match query {
@@ -184,7 +214,7 @@ impl DataPlane {
                 Query::DescribeProducers(wanted) => {
                     JobResult::Producers(queries::describe_producers(published, &wanted))
                 }
-                Query::DescribeLogDirs => JobResult::LogDirs(queries::describe_log_dirs(published, &disks)),
+                Query::DescribeLogDirs => JobResult::LogDirs(queries::describe_log_dirs(published, &disks, &moves)),
             }
         });
     }
@@ -212,6 +242,7 @@ impl DataPlane {
         for thread in self.reactors.lock().drain(..) {
             let _ = thread.join();
         }
+        self.mover.lock().stop();
         self.housekeeper.lock().stop();
         self.publisher_thread.lock().stop();
         self.worker_thread.lock().stop();

@@ -28,6 +28,8 @@ pub enum JobResult {
     RecordsDeleted(Vec<RecordsDeleted>),
     Producers(Vec<ProducersFound>),
     LogDirs(Vec<LogDirFound>),
+    /// An error for each.
+    Moves(Vec<ErrorCode>),
     Batches(Vec<u8>),
     Done,
     Failed(String),
@@ -85,8 +87,17 @@ pub struct LogDirFound {
     pub error: ErrorCode,
     pub total_bytes: i64,
     pub usable_bytes: i64,
-    /// topic, partition, size in bytes
-    pub partitions: Vec<(Arc<str>, i32, i64)>,
+    pub partitions: Vec<ReplicaFound>,
+}
+
+#[derive(Debug)]
+pub struct ReplicaFound {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub size_bytes: i64,
+    pub offset_lag: i64,
+    /// On its way here.
+    pub is_future: bool,
 }
 
 type Work = Box<dyn FnOnce() -> JobResult + Send>;

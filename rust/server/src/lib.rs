@@ -5,6 +5,7 @@
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
 //!   decided     what coordinators write and read back
+//!   disk        the disk under a log directory                moving      of replicas, from one to another
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
 //! ```
 
@@ -17,6 +18,7 @@ pub mod disk;
 pub mod housekeeper;
 pub mod jobs;
 pub mod kept;
+pub mod moving;
 pub mod publisher;
 pub mod queries;
 pub mod reactor;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,14 @@ use log::{FileStorage, Log, LogDir, OpenOptions};
 use replica::disk::Durability;
 use replica::partition::{Leadership, Partition};
 use replica::tail::TailBudget;
-use replica::view::{Published, Topic, TopicSettings, View};
-use wire::Uuid;
+use replica::view::{PartitionKey, Published, Topic, TopicSettings, View};
 use wire::produce::NodeEndpoint;
+use wire::{ErrorCode, Uuid};
 
 use crate::config::LogDirConfig;
 use crate::disk::DirDisk;
-use crate::jobs::JobResult;
+use crate::jobs::{JobResult, PartitionRef};
+use crate::moving::Moves;
 use crate::reactor::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
 
@@ -61,6 +62,9 @@ pub struct Publisher {
     flushed_by_time: HashSet<Uuid>,
     doomed: Vec<(Instant, PathBuf)>,
     placed: Vec<(Uuid, i32, usize)>,
+    moves: Arc<Moves>,
+    /// Moves that the last stop interrupted: where the partition of this directory name goes.
+    interrupted: HashMap<String, usize>,
     file_delete_delay: Duration,
     last_checkpoint: Instant,
 }
@@ -86,9 +90,12 @@ impl Dir {
         let path = log_dir.path();
         let mut replay = Replay::read(&FileStorage, path).map_err(io::Error::other)?;
         if !replay.is_empty() {
-            let id = |name| log::checkpoints::read_partition_metadata(&FileStorage, &path.join(name)).ok().flatten();
-            let ids: HashSet<Uuid> = log_dir.existing().filter_map(id).collect();
-            replay.keep_topics(&ids);
+            let place = |name: &str| {
+                let id = log::checkpoints::read_partition_metadata(&FileStorage, &path.join(name)).ok().flatten()?;
+                Some((id, log::log_dirs::parse_partition_dir_name(name)?.1))
+            };
+            let places: HashSet<PartitionKey> = log_dir.existing().filter_map(place).collect();
+            replay.keep(&places);
             replay.finish(&FileStorage).map_err(io::Error::other)?;
         }
         if replay.rotten_rounds > 0 {
@@ -117,9 +124,12 @@ impl Publisher {
         published: Arc<Published>,
         upcalls: Arc<UpcallQueue>,
         budget: Arc<TailBudget>,
-        dirs: Vec<Dir>,
+        (dirs, interrupted): (Vec<Dir>, HashMap<String, usize>),
+        moves: Arc<Moves>,
         file_delete_delay: Duration,
     ) -> Publisher {
+        let when = Instant::now() + file_delete_delay;
+        let doomed = dirs.iter().flat_map(|dir| dir.log_dir.doomed()).map(|path| (when, path)).collect();
         Publisher {
             dirs,
             node_id,
@@ -128,8 +138,10 @@ impl Publisher {
             budget,
             hosted: HashMap::new(),
             flushed_by_time: HashSet::new(),
-            doomed: Vec::new(),
+            doomed,
             placed: Vec::new(),
+            moves,
+            interrupted,
             file_delete_delay,
             last_checkpoint: Instant::now(),
         }
@@ -139,10 +151,14 @@ impl Publisher {
         let mut view = View::clone(&self.published.load());
         let mut failed = Vec::new();
         let mut changed = self.apply_topics(&mut view, delta.topics);
+        let mut opened = Vec::new();
         for change in delta.partitions {
             let key = (change.topic_id, change.index);
             match self.apply_partition(&mut view, change) {
-                Ok(new) => changed |= new,
+                Ok(new) => {
+                    changed |= new;
+                    opened.extend((!self.interrupted.is_empty()).then_some(key));
+                }
                 Err(reason) => failed.push((key.0, key.1, reason)),
             }
         }
@@ -159,6 +175,7 @@ impl Publisher {
         } else {
             self.published.advance(delta.metadata_offset);
         }
+        opened.into_iter().for_each(|key| self.take_up_move(key));
         let placed = std::mem::take(&mut self.placed);
         JobResult::Published { metadata_offset: delta.metadata_offset, failed, placed }
     }
@@ -227,7 +244,10 @@ impl Publisher {
 
     /// The directory of a partition: where its log is, or where it is said to be, or for a new one, that with the fewest.
     fn directory_of(&self, name: &str, directory_id: Uuid) -> log::Result<usize> {
-        if let Some(at) = self.dirs.iter().position(|dir| dir.log_dir.has_partition(name)) {
+        let has_it = |dir: &Dir| dir.log_dir.has_partition(name);
+        // Where a directory that was away is back with what has moved from it meanwhile, there are two.
+        let named = self.dirs.iter().position(|dir| has_it(dir) && dir.config.id == directory_id);
+        if let Some(at) = named.or_else(|| self.dirs.iter().position(has_it)) {
             return Ok(at);
         }
         if !is_reserved(directory_id) {
@@ -284,6 +304,7 @@ impl Publisher {
     fn remove_topic(&mut self, view: &mut View, id: Uuid) {
         for index in self.hosted.remove(&id).unwrap_or_default() {
             let Some(partition) = view.remove_partition((id, index)) else { continue };
+            self.moves.cancel(&partition);
             let Some(mut log) = partition.retire() else { continue };
             if let Some(dir) = self.dirs.iter_mut().find(|dir| log.dir().parent() == Some(dir.log_dir.path())) {
                 dir.log_count = dir.log_count.saturating_sub(1);
@@ -295,6 +316,80 @@ impl Publisher {
         }
         self.flushed_by_time.remove(&id);
         view.remove_topic(id);
+    }
+
+    fn dir_at(&self, path: &Path) -> Option<usize> {
+        self.dirs.iter().position(|dir| dir.log_dir.path() == path)
+    }
+
+    /// Where a partition's log lies.
+    fn dir_of(&self, partition: &Partition) -> Option<usize> {
+        let parent = partition.with_log(|log, _| log.dir().parent().map(Path::to_owned)).flatten()?;
+        self.dir_at(&parent)
+    }
+
+    /// A move that the last stop interrupted is begun again.
+    fn take_up_move(&mut self, key: PartitionKey) {
+        let Some(partition) = self.published.load().partition(key.0, key.1).cloned() else { return };
+        let name = log::partition_dir_name(&partition.topic.name, partition.index);
+        let Some(to) = self.interrupted.remove(&name) else { return };
+        if let Err(why) = self.begin_move(&partition, to) {
+            self.upcalls.notice(Level::Error, format!("{name} cannot go on moving: error {}", why.0));
+        }
+    }
+
+    /// A replica is to lie in another of the log directories (KIP-113).
+    pub fn alter_dir(&mut self, (topic_id, index): PartitionRef, path: &Path) -> ErrorCode {
+        let Some(to) = self.dir_at(path) else { return ErrorCode::LOG_DIR_NOT_FOUND };
+        if self.dirs[to].disk.fenced().is_some() {
+            return ErrorCode::KAFKA_STORAGE_ERROR;
+        }
+        let found = self.published.load().partition(topic_id, index).cloned();
+        let Some(partition) = found else { return ErrorCode::REPLICA_NOT_AVAILABLE };
+        self.begin_move(&partition, to).err().unwrap_or(ErrorCode::NONE)
+    }
+
+    fn begin_move(&mut self, partition: &Arc<Partition>, to: usize) -> Result<(), ErrorCode> {
+        let hosted = partition.is_hosted_by(&partition.leadership());
+        let missing = if hosted { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::REPLICA_NOT_AVAILABLE };
+        let from = self.dir_of(partition).ok_or(missing)?;
+        if partition.with_log(|log, _| log.is_poisoned()).unwrap_or(true) {
+            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+        if self.moves.of(partition.key()).is_some_and(|(bound_to, _)| bound_to == to) {
+            return Ok(());
+        }
+        self.moves.cancel(partition);
+        if from == to {
+            return Ok(());
+        }
+        let (source, target) = (self.dirs[from].disk.clone(), self.dirs[to].disk.clone());
+        self.moves.begin(partition, &source, (to, &target)).map_err(|error| {
+            let text = format!("{}-{} cannot move: {error}", partition.topic.name, partition.index);
+            self.upcalls.notice(Level::Error, text);
+            if matches!(error, log::Error::Storage { .. }) && !error.is_no_space() {
+                target.fence(&error.to_string());
+            }
+            ErrorCode::KAFKA_STORAGE_ERROR
+        })
+    }
+
+    /// The checkpoints of where a partition goes name it before it is there.
+    pub fn write_checkpoints_for_move(&self, partition: &Partition, to: &Path) {
+        self.write_checkpoints(Some((partition, to)));
+    }
+
+    /// A partition has moved; what it left is to be removed.
+    pub fn moved(&mut self, partition: &Partition, from: &Path, to: &Path, doomed: PathBuf) {
+        self.doomed.push((Instant::now() + self.file_delete_delay, doomed));
+        if let Some(from) = self.dir_at(from) {
+            self.dirs[from].log_count = self.dirs[from].log_count.saturating_sub(1);
+        }
+        if let Some(to) = self.dir_at(to) {
+            self.dirs[to].log_count += 1;
+            self.upcalls.placed(partition.topic.id, partition.index, to);
+        }
+        self.write_checkpoints(None);
     }
 
     /// flush.ms, to the second: no log that it is set for stays behind for longer.
@@ -325,11 +420,12 @@ impl Publisher {
         self.dirs.iter().for_each(|dir| dir.disk.look_at_room());
         if now.duration_since(self.last_checkpoint) >= CHECKPOINT_PERIOD {
             self.last_checkpoint = now;
-            self.write_checkpoints();
+            self.write_checkpoints(None);
         }
     }
 
-    fn write_checkpoints(&self) {
+    /// `arriving`: also in the directory that it is about to be in.
+    fn write_checkpoints(&self, arriving: Option<(&Partition, &Path)>) {
         let view = self.published.load();
         for Dir { log_dir: dir, disk, .. } in &self.dirs {
             if disk.fenced().is_some() {
@@ -339,7 +435,8 @@ impl Publisher {
             for partition in view.partitions() {
                 let topic = partition.topic.name.clone();
                 partition.with_log(|log, context| {
-                    if log.dir().parent() == Some(dir.path()) {
+                    let arrives = arriving.is_some_and(|(one, to)| one.key() == partition.key() && to == dir.path());
+                    if arrives || log.dir().parent() == Some(dir.path()) {
                         offsets.add(&topic, partition.index, log, context.high_watermark);
                     }
                 });
@@ -373,7 +470,7 @@ impl Publisher {
                 disk.fence(&error.to_string());
             }
         }
-        self.write_checkpoints();
+        self.write_checkpoints(None);
         for Dir { log_dir, disk, .. } in &self.dirs {
             if disk.fenced().is_none()
                 && let Err(error) = log_dir.write_clean_shutdown(broker_epoch)
@@ -392,7 +489,7 @@ fn is_reserved(directory_id: Uuid) -> bool {
 }
 
 /// 32 hex digits that no other doomed directory of this broker has.
-fn unique_suffix() -> String {
+pub fn unique_suffix() -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1))
 }

@@ -13,7 +13,9 @@ use wire::ErrorCode;
 use crate::disk::DirDisk;
 use crate::jobs::{
     EpochEnd, EpochEndWanted, LogDirFound, OffsetFound, OffsetWanted, PartitionRef, ProducersFound, RecordsDeleted,
+    ReplicaFound,
 };
+use crate::moving::Moves;
 use crate::sys;
 
 /// Special timestamps of ListOffsets.
@@ -155,13 +157,23 @@ pub fn describe_producers(published: &Published, wanted: &[PartitionRef]) -> Vec
     wanted.iter().map(|w| told(one(w))).collect()
 }
 
-pub fn describe_log_dirs(published: &Published, disks: &[Arc<DirDisk>]) -> Vec<LogDirFound> {
-    let mut by_dir: HashMap<PathBuf, Vec<(Arc<str>, i32, i64)>> = HashMap::new();
+pub fn describe_log_dirs(published: &Published, disks: &[Arc<DirDisk>], moves: &Moves) -> Vec<LogDirFound> {
+    let mut by_dir: HashMap<PathBuf, Vec<ReplicaFound>> = HashMap::new();
     for partition in published.load().partitions() {
         let found = partition.with_log(|log, _| (log.dir().parent().map(PathBuf::from), log.size_bytes()));
         if let Some((Some(dir), bytes)) = found {
-            let entry = (partition.topic.name.clone(), partition.index, bytes as i64);
-            by_dir.entry(dir).or_default().push(entry);
+            let (topic, partition, size_bytes) = (partition.topic.name.clone(), partition.index, bytes as i64);
+            let found = ReplicaFound { topic, partition, size_bytes, offset_lag: 0, is_future: false };
+            by_dir.entry(dir).or_default().push(found);
+        }
+        if let Some((at, progress)) = moves.of(partition.key()) {
+            by_dir.entry(disks[at].path().to_owned()).or_default().push(ReplicaFound {
+                topic: partition.topic.name.clone(),
+                partition: partition.index,
+                size_bytes: progress.copied_bytes as i64,
+                offset_lag: progress.offset_lag,
+                is_future: true,
+            });
         }
     }
     let told = |disk: &Arc<DirDisk>| {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use wire::Uuid;
 
 use crate::jobs::JobResult;
 use crate::sys::Notifier;
@@ -58,6 +59,12 @@ pub enum Upcall {
     Completed {
         ticket: Ticket,
         result: JobResult,
+    },
+    /// A replica has moved to another log directory (an index).
+    Placed {
+        topic_id: Uuid,
+        partition: i32,
+        dir: usize,
     },
     /// Something for the log.
     Notice {
@@ -122,6 +129,11 @@ impl UpcallQueue {
     /// Completions are bounded by the jobs that the control plane itself gave down.
     pub fn push_completed(&self, ticket: Ticket, result: JobResult) {
         let _ = self.push_within(Upcall::Completed { ticket, result }, usize::MAX);
+    }
+
+    /// Bounded by the moves that the control plane itself asked for.
+    pub fn placed(&self, topic_id: Uuid, partition: i32, dir: usize) {
+        let _ = self.push_within(Upcall::Placed { topic_id, partition, dir }, usize::MAX);
     }
 
     pub fn notice(&self, level: Level, text: impl Into<String>) {

@@ -218,6 +218,20 @@ def describe_producers(version: int) -> dict[str, Tree]:
     }
 
 
+def alter_replica_log_dirs(version: int) -> dict[str, Tree]:
+    def one(path: str, name: str, *indexes: int) -> Tree:
+        return {"dirs": [{"path": path, "topics": [{"name": name, "partitions": list(indexes)}]}]}
+
+    return {
+        "nothing": {"dirs": []},
+        "no partitions": one("/nowhere", "one"),
+        "unknown directory": one("/nowhere", "one", 0, 1),
+        "unknown directory and topic": one("/nowhere", "no-such-topic", 0),
+        "directory without a name": one("", "one", 0),
+        "a long name": one("/nowhere", "x" * 249, 0),
+    }
+
+
 def describe_log_dirs(version: int) -> dict[str, Tree]:
     def one(name: str, *indexes: int) -> Tree:
         return {"topics": [{"topic": name, "partitions": list(indexes)}]}
@@ -592,6 +606,7 @@ GOOD: dict[str, Callable[[int], dict[str, Tree]]] = {
     "OffsetForLeaderEpoch": offset_for_leader_epoch,
     "DescribeConfigs": describe_configs,
     "AlterConfigs": alter_configs,
+    "AlterReplicaLogDirs": alter_replica_log_dirs,
     "DescribeLogDirs": describe_log_dirs,
     "CreatePartitions": create_partitions,
     "IncrementalAlterConfigs": incremental_alter_configs,

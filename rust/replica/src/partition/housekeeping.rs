@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use log::cleaner::{Cleanable, Cleaned, LastRecords};
+use log::moving::{Destination, Moving};
 use log::{Doomed, Log};
 
-use super::Partition;
+use super::{Partition, Role};
+use crate::disk::{Disk, Durability};
 
 /// What a pass of retention did to one log.
 #[derive(Debug, Default)]
@@ -63,6 +65,34 @@ impl Partition {
         let last_records = self.with_log(|log, _| log.last_records()).unwrap_or_default();
         self.flush()?;
         Ok(last_records)
+    }
+
+    /// From now on no segment goes, nor is one compacted, until it is let go.
+    pub fn hold_segments(&self, are_held: bool) {
+        self.with_log(|log, _| log.hold_segments(are_held));
+    }
+
+    /// The log's last bytes are copied to another directory, of `disk`, and from now on it is there. Whoever appends waits.
+    /// False if the log is gone.
+    pub fn arrive(&self, moving: &mut Moving, to: &Destination, disk: Arc<dyn Disk>) -> log::Result<bool> {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let Some(log) = &mut inner.log else { return Ok(false) };
+        match moving.arrive(log, to) {
+            Ok(moved) => *log = moved,
+            Err(error) => {
+                if log.is_poisoned() {
+                    inner.role = Role::Offline;
+                    inner.tell_everyone();
+                }
+                return Err(error);
+            }
+        }
+        // All of it was synced on the way.
+        inner.durability = Durability::of(disk, log.log_end_offset());
+        self.advance_high_watermark(inner);
+        inner.tell_writers();
+        Ok(true)
     }
 
     /// A cleaned segment takes the place of those that it covers. None if the log has changed meanwhile.
