@@ -6,14 +6,15 @@
                   its own, for it waits a millisecond before it registers a partition
     one, fifty    producers of the new protocol (KIP-890), ten records a transaction, which wait for nothing but answers
 
-Broker CPU is told with each, for a Python loop is the load. Run: python -m benchmarks.coordinators [--rounds 3] [--only fifty]
+The first two are asked by the load in Rust.
+Run: python -m benchmarks.coordinators [--rounds 3] [--only fifty]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import selectors
 import shutil
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import load, transaction_producers
+from benchmarks.versus import brokers
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.headers import decode_response
 from tests.support import apache
@@ -39,31 +41,14 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def pump(wires: list[Wire], frames: list[bytes], seconds: float, check: Callable[[bytes], None]) -> tuple[float, float, float]:
+def replay(port: int, frames: list[bytes], seconds: float) -> tuple[float, float, float]:
     """(requests a second, p50, p99 in ms) with one request in flight on each connection."""
-    selector = selectors.DefaultSelector()
-    sent: dict[int, float] = {}
-    for number, wire in enumerate(wires):
-        selector.register(wire.socket, selectors.EVENT_READ, number)
-        sent[number] = time.perf_counter()
-        wire.send(frames[number])
-    found: list[float] = []
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        for key, _ in selector.select(1):
-            number = key.data
-            answer = wires[number].receive()
-            now = time.perf_counter()
-            found.append(now - sent[number])
-            if len(found) % 500 == 1:
-                check(answer)
-            sent[number] = time.perf_counter()
-            wires[number].send(frames[number])
-    elapsed = time.perf_counter() - start
-    for wire in wires:
-        wire.receive()
-    selector.close()
-    return len(found) / elapsed, load.quantile(found, 0.5) * 1000, load.quantile(found, 0.99) * 1000
+    command = [str(brokers.LOAD), "replay", "--port", str(port), "--seconds", str(seconds)]
+    lines = "\n".join(frame.hex() for frame in frames)
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, timeout=seconds + 60)
+    told = json.loads(done.stdout)
+    latency = told["latency"]
+    return told["requests"] / told["seconds"], latency["p50_us"] / 1000, latency["p99_us"] / 1000
 
 
 def wait_for_coordinator(port: int, name: str, of_transactions: bool = False) -> None:
@@ -79,52 +64,41 @@ def commits(port: int, seconds: float) -> tuple[float, float, float]:
     message = api("OffsetCommit").request
     row = message.OffsetCommitRequestPartition(partition_index=0, committed_offset=7, committed_metadata="")
     topics = [message.OffsetCommitRequestTopic(name="bench", partitions=[row])]
-    frames, wires = [], []
+    frames, wire = [], Wire(port)
     for number in range(CONNECTIONS):
         wait_for_coordinator(port, f"commits-{number}")
         frames.append(request_frame("OffsetCommit", 8, message(group_id=f"commits-{number}", topics=topics)))
-        wires.append(Wire(port))
 
-    def check(answer: bytes) -> None:
-        code = decode_response(api("OffsetCommit"), 8, answer)[1].topics[0].partitions[0].error_code
-        assert code == 0, code
+    def refused(frame: bytes) -> int:
+        wire.send(frame)
+        code: int = decode_response(api("OffsetCommit"), 8, wire.receive())[1].topics[0].partitions[0].error_code
+        return code
 
-    for wire, frame in zip(wires, frames, strict=True):
-        while True:
-            wire.send(frame)
-            if not decode_response(api("OffsetCommit"), 8, wire.receive())[1].topics[0].partitions[0].error_code:
-                break
+    for frame in frames:
+        while refused(frame):
             time.sleep(0.05)
-    found = pump(wires, frames, seconds, check)
-    for wire in wires:
-        wire.close()
+    found = replay(port, frames, seconds)
+    assert not any(map(refused, frames))
+    wire.close()
     return found
 
 
 def heartbeats(port: int, seconds: float) -> tuple[float, float, float]:
     message = api("ConsumerGroupHeartbeat").request
-    frames, wires = [], []
+    beats, wire = [], Wire(port)
     for number in range(CONNECTIONS):
         group, member = f"beats-{number}-{time.monotonic_ns()}", f"member-{number}"
         wait_for_coordinator(port, group)
-        wire = Wire(port)
         first = message(
             group_id=group, member_id=member, member_epoch=0, rebalance_timeout_ms=60_000, topic_partitions=[],
             subscribed_topic_names=["bench"],
         )  # fmt: skip
         while (told := wire.ask("ConsumerGroupHeartbeat", 1, first)).error_code:
             time.sleep(0.05)
-        beat = message(group_id=group, member_id=member, member_epoch=told.member_epoch)
-        frames.append(request_frame("ConsumerGroupHeartbeat", 1, beat))
-        wires.append(wire)
-
-    def check(answer: bytes) -> None:
-        code = decode_response(api("ConsumerGroupHeartbeat"), 1, answer)[1].error_code
-        assert code == 0, code
-
-    found = pump(wires, frames, seconds, check)
-    for wire in wires:
-        wire.close()
+        beats.append(message(group_id=group, member_id=member, member_epoch=told.member_epoch))
+    found = replay(port, [request_frame("ConsumerGroupHeartbeat", 1, beat) for beat in beats], seconds)
+    assert not any(wire.ask("ConsumerGroupHeartbeat", 1, beat).error_code for beat in beats)
+    wire.close()
     return found
 
 
@@ -182,6 +156,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(ROWS), action="append")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp())
+    brokers.build_load()
     ours, our_port = start_ours(directory)
     kafka = apache.ApacheKafka(directory / "theirs")
     kafka.format()

@@ -25,7 +25,7 @@ pub struct LeaderEpochs {
     written: Arc<Mutex<u64>>,
 }
 
-/// What is to stand in the file.
+/// What is to stand in the file, as of one moment.
 #[derive(Debug)]
 pub struct EpochsState {
     path: PathBuf,
@@ -138,13 +138,17 @@ impl LeaderEpochs {
         }
     }
 
-    /// The state that is to stand in the file.
+    /// What is to stand in the file.
+    pub fn text(&self) -> String {
+        checkpoints::text(self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}")))
+    }
+
+    /// The same, to be written by and by.
     pub fn state(&mut self) -> EpochsState {
         self.states_taken += 1;
-        let lines = self.entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}"));
         EpochsState {
             path: self.path.clone(),
-            text: checkpoints::text(lines),
+            text: self.text(),
             number: self.states_taken,
             written: self.written.clone(),
         }

@@ -208,7 +208,7 @@ impl Moving {
         }
         self.copy_file(&log.dir, &file_name(log.end_offset, ".snapshot"))?;
         if !log.epochs.entries().is_empty() {
-            let (path, text) = (self.dir.join(leader_epochs::FILE_NAME), log.epochs.file().1);
+            let (path, text) = (self.dir.join(leader_epochs::FILE_NAME), log.epochs.text());
             self.storage.write_atomically(&path, text.as_bytes(), true).map_err(|e| Error::storage(&path, e))?;
         }
         sync_dir(&*self.storage, &self.dir)
