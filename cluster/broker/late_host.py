@@ -23,7 +23,10 @@ class LateHost:
     def __getattr__(self, name: str) -> Any:
         if self._host is None:
             raise ApiError(Code.COORDINATOR_NOT_AVAILABLE, f"topic {self._topic} is not there yet")
-        return getattr(self._host, name)
+        found = getattr(self._host, name)
+        if callable(found):
+            self.__dict__[name] = found  # from now on without this way round
+        return found
 
     @property
     def partition_count(self) -> int:

@@ -14,7 +14,7 @@ from cluster.coordinator.group.classic import CONSUMER_PROTOCOL, DEAD, EMPTY, Cl
 from cluster.coordinator.group.classic_rules import check_member
 from cluster.coordinator.group.consumer import ConsumerGroup, ConsumerMember
 from cluster.coordinator.group.consumer_rules import may_commit
-from cluster.coordinator.group.offsets import CommittedOffset, Offsets, expires_at
+from cluster.coordinator.group.offsets import Offsets, expires_at
 from cluster.coordinator.values import Pending, Record
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
@@ -105,13 +105,9 @@ def commit_in_transaction(request: Request, now: Millis, settings: GroupSettings
 def _take(
     found: list[Record], group_id: str, topic: Any, partition: Any, now: Millis, expire_ms: int, settings: GroupSettings
 ) -> int:
-    metadata = partition.committed_metadata or ""
-    if len(metadata) > settings.metadata_bytes_max:
+    if len(partition.committed_metadata or "") > settings.metadata_bytes_max:
         return Code.OFFSET_METADATA_TOO_LARGE
-    committed = CommittedOffset(
-        partition.committed_offset, partition.committed_leader_epoch, metadata, now, expire_ms, topic.topic_id
-    )
-    found.append(records.offset_record(group_id, topic.name, partition.partition_index, committed))
+    found.append(records.commit_record(group_id, topic, partition, now, expire_ms))
     return 0
 
 
@@ -170,7 +166,7 @@ def delete(offsets: Offsets, body: Any, subscribed: set[str]) -> tuple[list[Reco
             place = (topic.name, partition.partition_index)
             error = Code.GROUP_SUBSCRIBED_TO_TOPIC if topic.name in subscribed else 0
             if not error and (place in known or offsets.is_pending(body.group_id, place)):
-                found.append(records.offset_record(body.group_id, *place, None))
+                found.append(records.offset_tombstone(body.group_id, *place))
             told.partitions.append(
                 message.OffsetDeleteResponsePartition(partition_index=partition.partition_index, error_code=error)
             )
@@ -178,7 +174,7 @@ def delete(offsets: Offsets, body: Any, subscribed: set[str]) -> tuple[list[Reco
 
 
 def all_tombstones(offsets: Offsets, group_id: str) -> list[Record]:
-    return [records.offset_record(group_id, *place, None) for place in sorted(offsets.of_group(group_id))]
+    return [records.offset_tombstone(group_id, *place) for place in sorted(offsets.of_group(group_id))]
 
 
 def expired(
@@ -202,5 +198,5 @@ def expired(
             # KAFKA: the retention runs from when the group became empty, where that is known.
             since_ms = group.state_since_ms if group.state_since_ms >= 0 else committed.commit_ms
         if expires_at(committed, since_ms, retention_ms) <= now:
-            found.append(records.offset_record(group.group_id, *place, None))
+            found.append(records.offset_tombstone(group.group_id, *place))
     return found

@@ -5,7 +5,7 @@ KAFKA: value versions are those that 4.4 writes: offsets v4 (v1 with a retention
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.coordinator.values import Record
 from pykafkacore.protocol.log_records import GROUP_RECORDS
@@ -18,7 +18,7 @@ from pykafkacore.protocol.schemas.coordinator_records import (
 
 if TYPE_CHECKING:
     from cluster.coordinator.group.classic import ClassicGroup
-    from cluster.coordinator.group.offsets import CommittedOffset
+    from cluster.shard import Millis
 
 TABLE = GROUP_RECORDS
 
@@ -27,22 +27,24 @@ OFFSET_VERSION_WITH_RETENTION = 1
 GROUP_VERSION = 3
 
 
-def offset_record(group_id: str, topic: str, partition: int, committed: CommittedOffset | None) -> Record:
-    """None deletes."""
-    key = OFFSET_COMMIT_KEY(group=group_id, topic=topic, partition=partition)
-    if committed is None:
-        return Record(OFFSET_COMMIT_KEY, key, OFFSET_COMMIT_VALUE, None, OFFSET_VERSION)
-    has_retention = committed.expire_ms >= 0
+def commit_record(group_id: str, topic: Any, row: Any, now: Millis, expire_ms: Millis) -> Record:
+    """A row of an OffsetCommit, or TxnOffsetCommit, of a topic with its name and its id. No `expire_ms`: -1."""
     value = OFFSET_COMMIT_VALUE(
-        offset=committed.offset,
-        leader_epoch=committed.leader_epoch,
-        metadata=committed.metadata,
-        commit_timestamp=committed.commit_ms,
-        expire_timestamp=committed.expire_ms,
-        topic_id=committed.topic_id,
+        offset=row.committed_offset,
+        leader_epoch=row.committed_leader_epoch,
+        metadata=row.committed_metadata or "",
+        commit_timestamp=now,
+        expire_timestamp=expire_ms,
+        topic_id=topic.topic_id,
     )
-    version = OFFSET_VERSION_WITH_RETENTION if has_retention else OFFSET_VERSION
+    key = OFFSET_COMMIT_KEY(group=group_id, topic=topic.name, partition=row.partition_index)
+    version = OFFSET_VERSION_WITH_RETENTION if expire_ms >= 0 else OFFSET_VERSION
     return Record(OFFSET_COMMIT_KEY, key, OFFSET_COMMIT_VALUE, value, version)
+
+
+def offset_tombstone(group_id: str, topic: str, partition: int) -> Record:
+    key = OFFSET_COMMIT_KEY(group=group_id, topic=topic, partition=partition)
+    return Record(OFFSET_COMMIT_KEY, key, OFFSET_COMMIT_VALUE, None, OFFSET_VERSION)
 
 
 def group_record(group: ClassicGroup) -> Record:

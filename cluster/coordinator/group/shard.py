@@ -98,6 +98,7 @@ class AssignmentComputed:
 
 
 Group = ClassicGroup | ConsumerGroup
+_OF_PRODUCERS = (Marker, Pending)
 
 
 class GroupShard:
@@ -138,7 +139,7 @@ class GroupShard:
         return self._assignment_computed(request, now)
 
     def apply(self, offset: Offset, logged: Logged) -> None:
-        if isinstance(logged, Marker | Pending):
+        if isinstance(logged, _OF_PRODUCERS):
             marker_offset = offset if isinstance(logged, Marker) else None
             self.offsets.apply_producer(logged.producer_id, logged.producer_epoch, marker_offset)
         if isinstance(logged, Marker):
@@ -398,9 +399,10 @@ class GroupShard:
             return Outcome(records=found, response=response)
         offset_rules.check_classic_commit(group, body, request.api_version, is_transactional=False)
         found, response = offset_rules.commit(request, now, self.settings)
-        turn = Turn(group if group is not None else ClassicGroup(body.group_id), now)
-        if group is not None:
-            classic_rules.renew_session(turn, body.member_id)
+        if group is None or body.member_id not in group.members:
+            return Outcome(records=found, response=response)
+        turn = Turn(group, now)
+        classic_rules.renew_session(turn, body.member_id)
         turn.records.extend(found)
         return turn.outcome(response)
 
@@ -456,7 +458,7 @@ class GroupShard:
 
     def _topics_deleted(self, request: TopicsDeleted) -> Outcome:
         found = [
-            records.offset_record(group_id, *place, None)
+            records.offset_tombstone(group_id, *place)
             for group_id in self.offsets.group_ids()
             for place in sorted(self.offsets.of_group(group_id))
             if place[0] in request.names
