@@ -66,6 +66,8 @@ pub struct ReadSlice {
     pub file: Arc<dyn StorageFile>,
     pub position: u64,
     pub len: usize,
+    /// The log ends where it ends.
+    pub is_last: bool,
 }
 
 #[derive(Debug)]
@@ -480,7 +482,8 @@ impl Log {
             end = first_end;
         }
         let file = segment.file(storage)?;
-        Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize }))
+        let is_last = end == segment.size && at + 1 == self.segments.len();
+        Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize, is_last }))
     }
 
     /// (producer id, first offset) of the transactions aborted among `from..upper_offset`, by first offset.

@@ -645,7 +645,9 @@ impl Partition {
         if committed_only {
             result.aborted_transactions = Some(Vec::new());
         }
-        if request.fetch_offset < upper_offset {
+        if request.fetch_offset >= upper_offset {
+            inner.tail.want();
+        } else {
             self.read_records(inner, log, read, upper_offset, &mut result)?;
         }
         Ok(result)
@@ -669,6 +671,9 @@ impl Partition {
                     log::ReadError::OffsetOutOfRange { .. } => (ErrorCode::OFFSET_OUT_OF_RANGE, None),
                     _ => (ErrorCode::KAFKA_STORAGE_ERROR, None),
                 })?;
+                if slice.as_ref().is_some_and(|slice| slice.is_last) {
+                    inner.tail.want();
+                }
                 match slice {
                     Some(slice) => Records::File { file: slice.file, position: slice.position, bytes: slice.len },
                     None => Records::None,

@@ -112,7 +112,9 @@ fn offsets_rise_without_gaps_and_the_high_watermark_follows_a_sole_replica() {
 fn a_reader_is_served_from_memory_while_the_tail_holds_it_and_from_the_file_before() {
     let world = world(1, 1, 400);
     let partition = &world.partitions[0];
-    for _ in 0..10 {
+    append(partition, 3).unwrap();
+    assert!(matches!(read(partition, wanted(0, -1, 1 << 20)).records, Records::File { .. }), "nobody was there");
+    for _ in 0..9 {
         append(partition, 3).unwrap();
     }
     assert!(matches!(read(partition, wanted(28, -1, 1 << 20)).records, Records::Memory { .. }));

@@ -11,7 +11,7 @@
 //! INVARIANT: a reader that does not take its answers is not read from (back-pressure), so what it holds is bounded.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -23,17 +23,17 @@ use replica::partition::Records;
 use replica::produce::{Produced, Unverified};
 use replica::view::PartitionKey;
 use wire::ErrorCode;
-use wire::frame::{Frame, FrameError, SIZE_BYTES, next_frame};
+use wire::frame::FrameError;
 use wire::header::RequestHeader;
 
+use crate::intake::{Arrival, Intake, Spare};
 use crate::sys;
 use crate::upcall::{Request, Ticket};
 
 /// Unsent answers beyond this stop the connection from being read.
 const UNSENT_BYTES_MAX: usize = 512 * 1024;
-/// Room made ahead of the bytes that are known to come, at the least and at the most.
-const READ_BYTES_MIN: usize = 16 * 1024;
-const READ_BYTES_MAX: usize = 256 * 1024;
+/// What one write takes of a file that cannot be sent from directly.
+const COPY_BYTES: usize = 256 * 1024;
 const IO_SLICES_MAX: usize = 64;
 
 pub enum Chunk {
@@ -91,8 +91,7 @@ pub struct Connection {
     pub closing: bool,
     /// The bytes this connection is charged with against `queued.max.request.bytes`.
     pub charged_bytes: usize,
-    received: BytesMut,
-    read_bytes: usize,
+    intake: Intake,
     unsent: VecDeque<Chunk>,
     unsent_bytes: usize,
 }
@@ -137,15 +136,14 @@ impl Connection {
             last_active_ms: now_ms,
             closing: false,
             charged_bytes: 0,
-            received: BytesMut::new(),
-            read_bytes: READ_BYTES_MIN,
+            intake: Intake::default(),
             unsent: VecDeque::new(),
             unsent_bytes: 0,
         }
     }
 
     pub fn received_bytes(&self) -> usize {
-        self.received.len()
+        self.intake.len()
     }
 
     pub fn is_backlogged(&self) -> bool {
@@ -158,53 +156,27 @@ impl Connection {
 
     /// The next whole request among the bytes received, without its size.
     pub fn take_frame(&mut self, request_bytes_max: usize) -> Result<Option<BytesMut>, Closed> {
-        match next_frame(&self.received, request_bytes_max)? {
-            Frame::Whole { len } => {
-                self.received.advance(SIZE_BYTES);
-                let frame = self.received.split_to(len);
-                self.read_bytes = (len + SIZE_BYTES).next_power_of_two().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-                if self.received.is_empty() {
-                    self.received = BytesMut::new();
-                }
-                Ok(Some(frame))
-            }
-            Frame::Missing { .. } => Ok(None),
-        }
+        Ok(self.intake.take_frame(request_bytes_max)?)
     }
 
     /// One read. False when there is nothing to read just now.
-    pub fn read_some(&mut self, request_bytes_max: usize) -> Result<bool, Closed> {
-        let missing = match next_frame(&self.received, request_bytes_max)? {
-            Frame::Missing { bytes } if self.received.len() >= SIZE_BYTES => bytes,
-            _ => 0,
-        };
-        // Room for what is known to come, but never more ahead than what has come already (or the least).
-        let ahead = missing.min(self.received.len().max(READ_BYTES_MAX)).max(self.read_bytes.min(READ_BYTES_MAX));
-        let ahead = if missing > READ_BYTES_MAX { ahead.min(missing) } else { ahead };
-        self.received.reserve(ahead);
-        let spare = self.received.spare_capacity_mut();
-        // SAFETY: `read` only writes to the buffer, and `set_len` counts just the bytes that it says it wrote.
-        let spare = unsafe { &mut *(std::ptr::from_mut(spare) as *mut [u8]) };
-        let wanted = spare.len().min(ahead);
-        match self.stream.read(&mut spare[..wanted]) {
-            Ok(0) => Err(Closed::ByPeer),
-            Ok(count) => {
-                // SAFETY: `read` initialised `count` bytes behind the current length.
-                unsafe { self.received.set_len(self.received.len() + count) };
-                // A short read means the socket is drained; the next readiness event says when it is not.
-                self.readable = count == wanted;
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    pub fn read_some(&mut self, spare: &mut Spare, request_bytes_max: usize) -> Result<bool, Closed> {
+        match self.intake.read(&mut self.stream, spare, request_bytes_max)? {
+            Arrival::Closed => Err(Closed::ByPeer),
+            Arrival::Nothing => {
                 self.readable = false;
-                if self.received.is_empty() {
-                    self.received = BytesMut::new();
-                }
                 Ok(false)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error.into()),
+            Arrival::Bytes { may_have_more } => {
+                self.readable = may_have_more;
+                Ok(true)
+            }
         }
+    }
+
+    /// Its turn is over.
+    pub fn rest(&mut self, spare: &mut Spare) {
+        self.intake.rest(spare);
     }
 
     pub fn queue(&mut self, chunk: Chunk) {
@@ -266,7 +238,7 @@ impl Connection {
         if let Some(fd) = file.raw_fd() {
             return sys::send_file(self.stream.as_raw_fd(), fd, position, bytes);
         }
-        let mut buffer = vec![0; bytes.min(READ_BYTES_MAX)];
+        let mut buffer = vec![0; bytes.min(COPY_BYTES)];
         let read = file.read_at(&mut buffer, position)?;
         self.stream.write(&buffer[..read])
     }

@@ -19,11 +19,13 @@ use crate::config::{LogDirConfig, ServerConfig};
 use crate::decided::{self, Completer};
 use crate::disk::DirDisk;
 use crate::housekeeper::{Housekeeper, Housekeeping};
+use crate::inbox::{Message, reactor_of};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
 use crate::moving::{Mover, Moves};
 use crate::publisher::{Dir, Publisher, ViewDelta};
 use crate::queries;
-use crate::reactor::{Message, Prepared, Reactor, Shared, prepare, reactor_of};
+use crate::reactor::{Prepared, Reactor, prepare};
+use crate::shared::Shared;
 use crate::upcall::{Ticket, Upcall, UpcallQueue};
 
 /// A question for the worker thread.

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   reactor     one event loop: requests in, answers out        connection  one client
+//!   intake      bytes on their way in                           inbox       how a loop is reached
+//!   shared      what all loops share
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
 //!   decided     what coordinators write and read back
@@ -16,6 +18,8 @@ pub mod data_plane;
 pub mod decided;
 pub mod disk;
 pub mod housekeeper;
+pub mod inbox;
+mod intake;
 pub mod jobs;
 pub mod kept;
 pub mod moving;
@@ -23,6 +27,7 @@ pub mod publisher;
 pub mod queries;
 pub mod reactor;
 mod scrubbing;
+pub mod shared;
 pub mod sys;
 mod sys_options;
 pub mod upcall;

@@ -1,0 +1,290 @@
+//! What a loop does with a request: Produce and Fetch are answered from the view, or wait; the rest goes up.
+
+use std::cmp::Reverse;
+
+use bytes::{Bytes, BytesMut};
+use replica::fetch::{Begun, FetchCall, Fetching};
+use replica::produce::{ProduceCaller, Unverified, produce, unverified};
+use replica::view::PartitionKey;
+use wire::ErrorCode;
+use wire::fetch::FetchRequest;
+use wire::header::{FETCH, PRODUCE, RequestHeader, frame_response};
+use wire::produce::ProduceRequest;
+
+use super::Reactor;
+use crate::connection::{Chunk, Closed, Pending, Verifying};
+use crate::inbox::key_of;
+use crate::intake::COPIED_BELOW_BYTES;
+use crate::shared::wall_clock_ms;
+use crate::upcall::{Request, Ticket, Verify};
+
+const VERIFY_ATTEMPTS_MAX: u32 = 5;
+
+/// A request that waits for the control plane, without the rest of the buffer that it came in.
+fn kept(frame: BytesMut) -> BytesMut {
+    if frame.len() < COPIED_BELOW_BYTES { BytesMut::from(&frame[..]) } else { frame }
+}
+
+impl Reactor {
+    pub(super) fn handle(&mut self, key: usize, frame: BytesMut) -> Result<(), Closed> {
+        let header = RequestHeader::decode(&frame, &self.shared.apis).map_err(|e| Closed::Because(e.to_string()))?;
+        let serves_records = self.shared.config.listeners[self.connections[key].listener].serves_records;
+        match header.api_key {
+            PRODUCE if serves_records => self.handle_produce(key, header, frame),
+            FETCH if serves_records => self.handle_fetch(key, header, frame),
+            _ => {
+                let connection = &mut self.connections[key];
+                let (listener, now_ms) = (connection.listener, self.shared.clock_ms());
+                let RequestHeader { api_key, api_version, correlation_id, flexible, .. } = header;
+                match self.shared.kept.find(api_key, api_version, listener, &frame[header.body..], now_ms) {
+                    Some(body) => {
+                        let bytes = frame_response(api_key, flexible, correlation_id, &body)?;
+                        connection.queue(Chunk::Memory(bytes.into()));
+                    }
+                    None => self.hand_up(key, header, kept(frame).freeze()),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_produce(&mut self, key: usize, header: RequestHeader, frame: BytesMut) -> Result<(), Closed> {
+        let RequestHeader { api_key, api_version, .. } = header;
+        if api_version < wire::produce::VERSION_MIN {
+            return Err(Closed::Because(format!("unsupported version {api_version} of api key {api_key}")));
+        }
+        let request = ProduceRequest::decode(&frame, header.body, api_version)?;
+        if let Some(transactional_id) = request.transactional_id {
+            let unverified = unverified(&self.shared.published.load(), &request, &frame);
+            if !unverified.is_empty() {
+                let transactional_id = Bytes::copy_from_slice(transactional_id.of(&frame));
+                let verifying = Verifying { header, frame: kept(frame), unverified, refused: Vec::new(), attempts: 0 };
+                self.verify(key, verifying, transactional_id);
+                return Ok(());
+            }
+        }
+        self.produce(key, header, frame, request, &[])
+    }
+
+    /// Asks the control plane; `verified` goes on.
+    fn verify(&mut self, key: usize, verifying: Verifying, transactional_id: Bytes) {
+        let ticket = self.new_ticket(key);
+        let partition =
+            |u: &Unverified| (u.producer_id, u.producer_epoch, u.partition.topic.name.clone(), u.partition.index);
+        let verify = Verify {
+            ticket,
+            api_version: verifying.header.api_version,
+            transactional_id,
+            partitions: verifying.unverified.iter().map(partition).collect(),
+        };
+        let connection = &mut self.connections[key];
+        connection.ticket = ticket;
+        connection.pending = Pending::Verify(Box::new(verifying));
+        self.shared.upcalls.push_verify(verify);
+    }
+
+    pub(super) fn verified(&mut self, ticket: Ticket, errors: &[i16]) {
+        let key = key_of(ticket);
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
+        let mut verifying = match std::mem::replace(&mut connection.pending, Pending::None) {
+            Pending::Verify(verifying) => *verifying,
+            other => {
+                connection.pending = other;
+                return;
+            }
+        };
+        for (unverified, error) in verifying.unverified.drain(..).zip(errors) {
+            match ErrorCode(*error) {
+                ErrorCode::NONE => unverified.confirm(),
+                error => verifying.refused.push((unverified.partition.key(), error)),
+            }
+        }
+        match self.produce_or_verify_again(key, verifying) {
+            Ok(()) => self.drive(key),
+            Err(why) => self.close(key, why),
+        }
+    }
+
+    /// The marker of the transaction before may have come meanwhile, and made the coordinator's word void: it is asked anew.
+    fn produce_or_verify_again(&mut self, key: usize, mut verifying: Verifying) -> Result<(), Closed> {
+        let header = verifying.header;
+        let request = ProduceRequest::decode(&verifying.frame, header.body, header.api_version)?;
+        let mut left = unverified(&self.shared.published.load(), &request, &verifying.frame);
+        left.retain(|each| verifying.refused.iter().all(|(refused, _)| *refused != each.partition.key()));
+        verifying.attempts += 1;
+        match request.transactional_id {
+            Some(id) if !left.is_empty() && verifying.attempts < VERIFY_ATTEMPTS_MAX => {
+                let transactional_id = Bytes::copy_from_slice(id.of(&verifying.frame));
+                verifying.unverified = left;
+                self.verify(key, verifying, transactional_id);
+                Ok(())
+            }
+            _ => self.produce(key, header, verifying.frame, request, &verifying.refused),
+        }
+    }
+
+    fn produce(
+        &mut self,
+        key: usize,
+        header: RequestHeader,
+        frame: BytesMut,
+        request: ProduceRequest,
+        refused: &[(PartitionKey, ErrorCode)],
+    ) -> Result<(), Closed> {
+        let RequestHeader { api_version, correlation_id, .. } = header;
+        let acks = request.acks;
+        let timeout_ms = request.timeout_ms.max(0) as u64;
+        let client_id = header.client_id.map(|range| range.of(&frame).to_vec());
+        let caller = ProduceCaller {
+            is_transactional: request.transactional_id.is_some(),
+            refused,
+            client_id: client_id.as_deref(),
+            api_version,
+            correlation_id,
+            now_ms: wall_clock_ms(),
+        };
+        let mut produced = produce(&self.shared.published.load(), request, frame, caller);
+        if acks == 0 {
+            // There is no answer to carry an error; closing makes the client look for the leader anew.
+            return if produced.has_error() {
+                Err(Closed::Because("a produce request with acks=0 failed".to_owned()))
+            } else {
+                Ok(())
+            };
+        }
+        let ticket = self.new_ticket(key);
+        if produced.must_wait() && produced.park(ticket, self.wake.clone()) {
+            let connection = &mut self.connections[key];
+            connection.ticket = ticket;
+            connection.pending = Pending::Produce(Box::new(produced));
+            self.timers.push(Reverse((self.shared.clock_ms() + timeout_ms, ticket)));
+            return Ok(());
+        }
+        produced.settle();
+        let bytes = produced.encode()?;
+        self.connections[key].queue(Chunk::Memory(bytes.into()));
+        Ok(())
+    }
+
+    fn handle_fetch(&mut self, key: usize, header: RequestHeader, frame: BytesMut) -> Result<(), Closed> {
+        let RequestHeader { api_version, correlation_id, .. } = header;
+        let request = FetchRequest::decode(&frame, header.body, api_version)?;
+        let call = FetchCall {
+            api_version,
+            correlation_id,
+            now_ms: wall_clock_ms(),
+            broker_bytes_max: self.shared.config.fetch_bytes_max,
+        };
+        let shared = self.shared.clone();
+        match Fetching::begin(&request, &frame, &shared.published.load(), &shared.sessions, call)? {
+            Begun::Refused(answer) => {
+                self.connections[key].queue_answer(answer);
+                Ok(())
+            }
+            Begun::Fetching(fetching) => {
+                let ticket = self.new_ticket(key);
+                self.answer_or_park(key, ticket, Box::new(fetching), false)
+            }
+        }
+    }
+
+    fn answer_or_park(
+        &mut self,
+        key: usize,
+        ticket: Ticket,
+        mut fetching: Box<Fetching>,
+        last_chance: bool,
+    ) -> Result<(), Closed> {
+        let shared = &self.shared;
+        let answer = fetching.answer_or_park(
+            &shared.published,
+            &shared.sessions,
+            wall_clock_ms(),
+            ticket,
+            &self.wake,
+            last_chance,
+        )?;
+        let connection = &mut self.connections[key];
+        match answer {
+            Some(answer) => connection.queue_answer(answer),
+            None => {
+                if connection.ticket != ticket {
+                    connection.ticket = ticket;
+                    let deadline = shared.clock_ms() + fetching.max_wait_ms.max(0) as u64;
+                    self.timers.push(Reverse((deadline, ticket)));
+                }
+                connection.pending = Pending::Fetch(fetching);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_up(&mut self, key: usize, header: RequestHeader, frame: Bytes) {
+        let ticket = self.new_ticket(key);
+        let connection = &mut self.connections[key];
+        connection.ticket = ticket;
+        let request = Request {
+            ticket,
+            api_key: header.api_key,
+            api_version: header.api_version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id.map(|range| frame.slice(range.start as usize..range.end as usize)),
+            listener: connection.listener,
+            peer_host: connection.peer_host.clone(),
+            body: frame.slice(header.body..),
+        };
+        connection.pending = Pending::Stalled { request, flexible: header.flexible };
+        self.push_again(key);
+    }
+
+    pub(super) fn push_again(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        let Pending::Stalled { request, flexible } = std::mem::replace(&mut connection.pending, Pending::None) else {
+            return;
+        };
+        let waiting = Pending::Upcall { api_key: request.api_key, flexible, correlation_id: request.correlation_id };
+        connection.pending = match self.shared.upcalls.push_request(request) {
+            Ok(()) => waiting,
+            Err(request) => {
+                self.waiting_for_room.push(key);
+                Pending::Stalled { request, flexible }
+            }
+        };
+    }
+
+    pub(super) fn respond(&mut self, ticket: Ticket, body: Bytes, close: bool) {
+        let key = key_of(ticket);
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
+        let Pending::Upcall { api_key, flexible, correlation_id } = connection.pending else { return };
+        connection.pending = Pending::None;
+        connection.closing = close;
+        if !(close && body.is_empty()) {
+            match frame_response(api_key, flexible, correlation_id, &body) {
+                Ok(bytes) => connection.queue(Chunk::Memory(bytes.into())),
+                Err(error) => return self.close(key, error.into()),
+            }
+        }
+        self.drive(key);
+    }
+
+    /// A parked request may go on, or (`timed_out`) must.
+    pub(super) fn go_on(&mut self, ticket: Ticket, timed_out: bool) {
+        let key = key_of(ticket);
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
+        let result = match std::mem::replace(&mut connection.pending, Pending::None) {
+            Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
+            Pending::Produce(mut produced) => {
+                produced.settle();
+                produced.encode().map(|bytes| connection.queue(Chunk::Memory(bytes.into()))).map_err(Closed::from)
+            }
+            other => {
+                connection.pending = other;
+                return;
+            }
+        };
+        match result {
+            Ok(()) => self.drive(key),
+            Err(why) => self.close(key, why),
+        }
+    }
+}
