@@ -295,8 +295,7 @@ class WorkingImage(ImageReads):
         for topic in topics:
             for index, partition in topic.partitions.items():
                 if partition.eligible_leader_replicas or partition.last_known_elr:
-                    cleared = replace(
-                        partition,
+                    cleared = partition._replace(
                         eligible_leader_replicas=(),
                         last_known_elr=(),
                         partition_epoch=partition.partition_epoch + 1,

@@ -9,7 +9,7 @@ Sources: the record table in PROTOCOL E.6.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from immutables import Map
 
@@ -25,8 +25,7 @@ RECOVERED = 0
 RECOVERING = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionImage:
+class PartitionImage(NamedTuple):
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     leader: int
@@ -55,8 +54,7 @@ class PartitionImage:
         return DIRECTORY_UNASSIGNED
 
 
-@dataclass(frozen=True, slots=True)
-class TopicImage:
+class TopicImage(NamedTuple):
     topic_id: Uuid
     name: str
     partitions: Map[int, PartitionImage]

@@ -7,8 +7,7 @@ Sources: KIP-631; PROTOCOL E.6, E.7.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pykafkacore.protocol import log_records as lr
 from pykafkacore.protocol.schema import Message
@@ -67,8 +66,7 @@ MV_4_4_IV2 = 33
 RECORDS_PER_BATCH_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataRecord:
+class MetadataRecord(NamedTuple):
     """One record of the metadata log. Made with `record(...)` or read with `unframe`."""
 
     api_key: int
