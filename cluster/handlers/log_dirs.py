@@ -54,6 +54,8 @@ def _refusal(ctx: Context, name: str, index: int, path: str) -> int:
         return Code.LOG_DIR_NOT_FOUND
     if path in ctx.failed_directories:
         return Code.KAFKA_STORAGE_ERROR
+    if path in ctx.cordoned_directories:
+        return Code.INVALID_REPLICA_ASSIGNMENT
     if topic is None or index not in topic.partitions:
         return Code.UNKNOWN_TOPIC_OR_PARTITION
     return Code.NONE
