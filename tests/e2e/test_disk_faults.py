@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -211,6 +212,39 @@ def test_rot_in_the_tail_is_cut_and_told(tmp_path: Path) -> None:
     with Node(tmp_path, tmp_path / "data") as node:
         assert node.end() == 9
         assert "cut at offset 9" in node.output.read_text()
+        [told] = [each for each in recovery_report(tmp_path / "data") if each["directory"].endswith(f"{TOPIC}-0")]
+        assert (told["stop"], told["log_end_offset"], told["truncated"]["is_rot"]) == ("unknown", 9, False)
+        assert told["kept_bytes"] == told["scanned_bytes"] == segment.stat().st_size
+
+
+def recovery_report(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / "recovery-report.jsonl").read_text().splitlines()]
+
+
+def test_rot_in_the_middle_of_the_tail_is_reported_as_such(tmp_path: Path) -> None:
+    with Node(tmp_path, tmp_path / "data") as node:
+        node.create()
+        for _ in range(10):
+            assert node.produce()[0] == Code.NONE
+        node.kill()
+    segment = tmp_path / "data" / f"{TOPIC}-0" / f"{0:020}.log"
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    segment.write_bytes(content)
+    (tmp_path / "data" / ".last-life").unlink(missing_ok=True)
+    with Node(tmp_path, tmp_path / "data") as node:
+        end = node.end()
+        [told] = [each for each in recovery_report(tmp_path / "data") if each["directory"].endswith(f"{TOPIC}-0")]
+        assert told["truncated"]["is_rot"]
+        assert told["truncated"]["at_offset"] == told["log_end_offset"] == end
+        assert told["kept_bytes"] + told["truncated"]["lost_bytes"] == len(content)
+        assert "rot, with sound batches behind it" in node.output.read_text()
+        assert node.process.terminate() is None
+        node.process.wait(30)
+    before = (tmp_path / "data" / "recovery-report.jsonl").read_text()
+    with Node(tmp_path, tmp_path / "data") as node:
+        assert node.end() == end
+    assert (tmp_path / "data" / "recovery-report.jsonl").read_text() == before, "it is of the last start that was not clean"
 
 
 def test_a_segment_cut_short_loses_what_is_gone_and_no_more(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
 //!   journal        of a directory: what is acknowledged once it is on the disk
 //!   cleaner        compaction                scrub  sealed segments, looked at again
 //!   moving         to another log directory
+//!   recovery_report  what opening came to
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -32,6 +33,7 @@ mod memory;
 pub mod moving;
 pub mod producer_state;
 mod recovery;
+mod recovery_report;
 pub mod retention;
 pub mod scrub;
 mod segment;
@@ -41,7 +43,8 @@ pub mod txn_index;
 pub use self::flush::Flush;
 pub use self::log::{AppendInfo, Log, LogConfig, ReadError, ReadSlice};
 pub use self::lookup::TimestampOffset;
-pub use self::recovery::{OpenOptions, RecoveryReport, Stop};
+pub use self::recovery::{OpenOptions, Stop};
+pub use self::recovery_report::{Recovered, RecoveryReport, Truncated};
 pub use self::retention::{Doomed, RetentionRules};
 pub use log_dirs::{DirOffsets, LogDir, partition_dir_name};
 pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};

@@ -23,6 +23,7 @@ use crate::layout::{self, SegmentFiles};
 use crate::leader_epochs::{self, LeaderEpochs};
 use crate::log::{Log, LogConfig, Unsynced, remove_if_there};
 use crate::producer_state::ProducerState;
+use crate::recovery_report::{Recovered, RecoveryReport, Truncated};
 use crate::segment::{Found, Segment, file_name};
 use crate::storage::Storage;
 use crate::txn_index::{self, AbortedTransaction};
@@ -40,40 +41,6 @@ pub struct OpenOptions {
     pub now_ms: i64,
 }
 
-/// What opening a log came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecoveryReport {
-    pub dir: PathBuf,
-    pub created: bool,
-    pub scanned_bytes: u64,
-    pub truncated: Option<Truncated>,
-    /// What was lost or damaged, and has been made anew from the batches.
-    pub remade: Vec<&'static str>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Truncated {
-    pub at_offset: i64,
-    pub lost_bytes: u64,
-    pub why: String,
-}
-
-impl RecoveryReport {
-    /// A line for the log, if there is anything to say.
-    pub fn told(&self) -> Option<String> {
-        let mut told = Vec::new();
-        if let Some(Truncated { at_offset, lost_bytes, why }) = &self.truncated {
-            told.push(format!("cut at offset {at_offset} ({lost_bytes} bytes dropped): {why}"));
-        } else if self.scanned_bytes > 0 {
-            told.push(format!("recovered, {} bytes scanned", self.scanned_bytes));
-        }
-        if !self.remade.is_empty() {
-            told.push(format!("made anew: {}", self.remade.join(", ")));
-        }
-        (!told.is_empty()).then(|| format!("{}: {}", self.dir.display(), told.join("; ")))
-    }
-}
-
 const SCAN_BYTES: usize = 1 << 20;
 
 /// What recovery has to go by where the log was not closed cleanly.
@@ -81,6 +48,12 @@ struct Scan {
     /// Offset of the first segment that was read anew: producers and aborted transactions are made anew from there.
     from: i64,
     end_offset: i64,
+}
+
+/// Where a segment has no batch that could be kept.
+struct Unsound {
+    why: String,
+    is_rot: bool,
 }
 
 impl Segment {
@@ -193,6 +166,15 @@ impl Log {
             None => log.rebuild_producers(log.end_offset)?,
         }
         log.is_changed |= scan_was_made || !report.remade.is_empty() || log.unsynced.epochs;
+        if scan_was_made && !report.created {
+            report.recovered = Some(Recovered {
+                stop,
+                recovery_point,
+                log_start_offset: log.start_offset,
+                log_end_offset: log.end_offset,
+                kept_bytes: log.size_bytes(),
+            });
+        }
         if log.recovery_point == log.end_offset {
             log.stable_on_disk = log.producers.last_stable_offset(log.end_offset);
         }
@@ -243,7 +225,7 @@ impl Log {
         let mut end_offset = from;
         for at in first..self.segments.len() {
             let (base_offset, size) = (self.segments[at].base_offset, self.segments[at].size);
-            let mut lost_bytes = 0;
+            let (mut lost_bytes, mut is_rot) = (0, false);
             let why = if base_offset < end_offset {
                 lost_bytes += self.bytes_from(at);
                 self.drop_segments_from(at)?;
@@ -257,11 +239,15 @@ impl Log {
                 remove_if_there(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
                 let taken_up = if stop == Stop::Killed { self.take_up_segment(at)? } else { None };
                 let (next, outcome) = match taken_up {
-                    Some(next) => (next, Ok(())),
+                    Some(next) => {
+                        report.skimmed_bytes += size;
+                        (next, Ok(()))
+                    }
                     None => self.scan_segment(at, report)?,
                 };
                 end_offset = next;
-                let Err(why) = outcome else { continue };
+                let Err(Unsound { why, is_rot: goes_on }) = outcome else { continue };
+                is_rot = goes_on;
                 // What stands behind the cut cannot be connected any more. It goes first, so that a power failure in the
                 // middle of this does not leave a hole.
                 lost_bytes += self.bytes_from(at + 1);
@@ -269,7 +255,7 @@ impl Log {
                 lost_bytes += self.cut_scanned(size)?;
                 why
             };
-            report.truncated = Some(Truncated { at_offset: end_offset, lost_bytes, why });
+            report.truncated = Some(Truncated { at_offset: end_offset, lost_bytes, is_rot, why });
             break;
         }
         for at in first..self.segments.len() - 1 {
@@ -334,7 +320,7 @@ impl Log {
         &mut self,
         at: usize,
         report: &mut RecoveryReport,
-    ) -> Result<(i64, std::result::Result<(), String>)> {
+    ) -> Result<(i64, std::result::Result<(), Unsound>)> {
         let storage = self.storage.clone();
         let old = &self.segments[at];
         let (base_offset, size) = (old.base_offset, old.size);
@@ -349,13 +335,14 @@ impl Log {
             let position = reader.at;
             let batch = match reader.next(fresh.path())? {
                 None => break Ok(()),
-                Some(Err(why)) => break Err(why),
+                Some(Err(why)) => break Err(Unsound { why, is_rot: false }),
                 Some(Ok(batch)) => batch,
             };
             let view = BatchView::parse(&batch).map_err(|e| Error::corrupt(fresh.path(), e.to_string()))?;
             let continues = view.base_offset() >= next && view.last_offset() >= view.base_offset();
             if !view.crc_is_valid() || !continues || view.last_offset() == i64::MAX {
-                break Err(format!("batch at position {position} does not match its CRC or the offsets before it"));
+                let why = format!("batch at position {position} does not match its CRC or the offsets before it");
+                break Err(Unsound { why, is_rot: reader.has_sound_batch_behind(next, fresh.path())? });
             }
             next = view.next_offset();
             fresh.note(&*storage, &view, position, interval)?;
@@ -585,6 +572,15 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
+    /// Whether what stands here is a whole batch of offsets behind `offset`.
+    fn has_sound_batch_behind(&mut self, offset: i64, path: &Path) -> Result<bool> {
+        let here = self.at;
+        let found = self.next(path)?.and_then(std::result::Result::ok);
+        self.at = here;
+        let is_sound = |view: BatchView<'_>| view.crc_is_valid() && view.base_offset() > offset;
+        Ok(found.is_some_and(|bytes| BatchView::parse(&bytes).is_ok_and(is_sound)))
+    }
+
     /// None at a clean end; Some(Err) where what follows is no batch.
     fn next(&mut self, path: &Path) -> Result<Option<std::result::Result<Vec<u8>, String>>> {
         let left = self.size - self.at;

@@ -293,3 +293,43 @@ fn only_snapshots_at_the_start_of_a_segment_and_the_newest_one_stay() {
     snapshots.sort();
     assert_eq!(snapshots, ["00000000000000000006.snapshot", "00000000000000000007.snapshot"]);
 }
+
+/// Ten batches in one segment of which nothing was synced, changed while the log was closed.
+fn reopened(change: impl FnOnce(&MemoryStorage, usize)) -> log::RecoveryReport {
+    let storage = MemoryStorage::default();
+    let mut log = open(&storage);
+    fill(&mut log, 10, 1000);
+    let batch_bytes = log.size_bytes() as usize / 10;
+    drop(log);
+    change(&storage, batch_bytes);
+    try_open(&storage, Opening::default()).unwrap().1
+}
+
+#[test]
+fn rot_in_the_middle_is_told_from_a_torn_tail() {
+    let flip = |at: usize| {
+        let report =
+            reopened(|storage, batch_bytes| storage.flip(&path(0, ".log"), (at + 1) * batch_bytes - 1).unwrap());
+        let truncated = report.truncated.unwrap();
+        (truncated.at_offset, truncated.is_rot)
+    };
+    assert_eq!(flip(4), (4, true), "sound batches stand behind it");
+    assert_eq!(flip(9), (9, false));
+}
+
+#[test]
+fn a_recovery_is_reported_as_a_line_of_json() {
+    let report = reopened(|storage, batch_bytes| storage.flip(&path(0, ".log"), 10 * batch_bytes - 1).unwrap());
+    let bytes = report.scanned_bytes;
+    let replayed = log::journal::Replayed { batch_count: 3, lost_from: Some(12) };
+    let why = format!("batch at position {bytes} does not match its CRC or the offsets before it");
+    let truncated = format!(r#"{{"at_offset":9,"lost_bytes":{},"is_rot":false,"why":"{why}"}}"#, bytes / 9);
+    let offsets = r#""recovery_point":0,"log_start_offset":0,"log_end_offset":9"#;
+    let amounts = format!(r#""kept_bytes":{bytes},"scanned_bytes":{bytes},"skimmed_bytes":0"#);
+    let expected = format!(
+        r#"{{"time_ms":5,"directory":"{DIR}","stop":"unknown",{offsets},{amounts},"truncated":{truncated},{}}}"#,
+        r#""rebuilt":[],"journal":{"batches":3,"lost_from":12}"#
+    );
+    assert_eq!(report.json(Some(&replayed), 5), Some(expected));
+    assert_eq!(reopened(|_, _| ()).truncated, None);
+}

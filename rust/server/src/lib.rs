@@ -6,6 +6,7 @@
 //!   shared      what all loops share
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
+//!   recovering  what a start after an unclean stop tells
 //!   decided     what coordinators write and read back
 //!   disk        the disk under a log directory                moving      of replicas, from one to another
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
@@ -26,6 +27,7 @@ pub mod moving;
 pub mod publisher;
 pub mod queries;
 pub mod reactor;
+mod recovering;
 mod scrubbing;
 pub mod shared;
 pub mod sys;

@@ -24,6 +24,7 @@ use crate::disk::DirDisk;
 use crate::jobs::{JobResult, PartitionRef};
 use crate::moving::Moves;
 use crate::reactor::wall_clock_ms;
+use crate::recovering::Recovering;
 use crate::upcall::{Level, UpcallQueue};
 
 pub struct TopicChange {
@@ -63,6 +64,7 @@ pub struct Publisher {
     doomed: Vec<(Instant, PathBuf)>,
     placed: Vec<(Uuid, i32, usize)>,
     moves: Arc<Moves>,
+    recovering: Recovering,
     /// Moves that the last stop interrupted: where the partition of this directory name goes.
     interrupted: HashMap<String, usize>,
     file_delete_delay: Duration,
@@ -130,6 +132,7 @@ impl Publisher {
     ) -> Publisher {
         let when = Instant::now() + file_delete_delay;
         let doomed = dirs.iter().flat_map(|dir| dir.log_dir.doomed()).map(|path| (when, path)).collect();
+        let recovering = Recovering::new(dirs.iter().map(|dir| &dir.log_dir));
         Publisher {
             dirs,
             node_id,
@@ -141,6 +144,7 @@ impl Publisher {
             doomed,
             placed: Vec::new(),
             moves,
+            recovering,
             interrupted,
             file_delete_delay,
             last_checkpoint: Instant::now(),
@@ -269,6 +273,7 @@ impl Publisher {
         if let Some(why) = disk.fenced() {
             return Err(log::Error::Poisoned { why: why.to_owned() });
         }
+        self.recovering.begins(Instant::now());
         let now_ms = wall_clock_ms();
         let (mut log, report) = Log::open_after(
             log_dir.stop(),
@@ -284,13 +289,22 @@ impl Publisher {
             },
         )?;
         if let Some(text) = report.told() {
-            self.upcalls.notice(if report.truncated.is_some() { Level::Warning } else { Level::Info }, text);
+            let level = match &report.truncated {
+                Some(truncated) if truncated.is_rot => Level::Error,
+                Some(_) => Level::Warning,
+                None => Level::Info,
+            };
+            self.upcalls.notice(level, text);
         }
-        if let Some(replayed) = replay.apply(partition.key(), &mut log, now_ms)? {
+        let replayed = replay.apply(partition.key(), &mut log, now_ms)?;
+        if let Some(replayed) = &replayed {
             let level = if replayed.lost_from.is_some() { Level::Error } else { Level::Info };
             self.upcalls.notice(level, format!("{name}: {replayed}"));
             replay.finish(&FileStorage)?;
         }
+        let (progress, failed) = self.recovering.opened(&report, replayed.as_ref(), (Instant::now(), now_ms));
+        let told = progress.map(|text| (Level::Info, text)).into_iter().chain(failed.map(|why| (Level::Warning, why)));
+        told.for_each(|(level, text)| self.upcalls.notice(level, text));
         log_dir.proved(&name);
         *log_count += usize::from(report.created);
         if config.id != directory_id {
