@@ -410,7 +410,7 @@ class Broker:
         if self.transactions.partition_count:
             self.transactions.on_verify(upcall)
         else:
-            self.plane.core.verified(upcall.ticket, [int(Code.INVALID_TXN_STATE)] * len(upcall.partitions))
+            self.plane.verified(upcall.ticket, [int(Code.INVALID_TXN_STATE)] * len(upcall.partitions))
 
     def _on_placed(self, upcall: Any) -> None:
         """A replica has moved: the controller is told where it is."""

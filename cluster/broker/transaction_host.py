@@ -73,7 +73,7 @@ class TransactionHost:
         return TransactionShard(partition, self._settings, self.transaction_version, leader_epoch, match_names)
 
     def transaction_version(self) -> int:
-        level: int = self._ctx.finalized_features.get("transaction.version", 0)
+        level: int = self._ctx.image.features.get("transaction.version", 0)
         return level
 
     @property
@@ -249,7 +249,7 @@ class TransactionHost:
             if isinstance(outcome, Exception):
                 log.error("a transaction of %r cannot be verified", upcall.transactional_id, exc_info=outcome)
                 outcome = [int(Code.UNKNOWN_SERVER_ERROR)] * len(upcall.partitions)
-            self._ctx.plane.core.verified(upcall.ticket, outcome)
+            self._ctx.plane.verified(upcall.ticket, outcome)
 
         stepped(self._codes_for(upcall)).then(told)
 

@@ -84,6 +84,7 @@ class NativePlane:
         self._callbacks: dict[int, Callable[[Any, str | None], None]] = {}
         self._next_ticket = 0
         self._answers: list[tuple[int, bytes, bool]] = []
+        self._verdicts: list[tuple[int, list[int]]] = []
         self._deferred: list[Callable[[], None]] = []
         self.is_draining = False
 
@@ -135,9 +136,7 @@ class NativePlane:
                     self._deferred.pop()()
             finally:
                 self.is_draining = False
-                answers, self._answers = self._answers, []
-                if answers:
-                    self.core.respond(answers)
+                self._send_gathered()
             await trio.lowlevel.checkpoint()
 
     def at_end_of_batch(self, act: Callable[[], None]) -> None:
@@ -151,6 +150,21 @@ class NativePlane:
             self._answers.append((ticket, body, close))
         else:
             self.core.respond([(ticket, body, close)])
+
+    def verified(self, ticket: int, codes: list[int]) -> None:
+        """Answers a `Verify` with an error code for each of its partitions, in order; with those of its batch, as above."""
+        if self.is_draining:
+            self._verdicts.append((ticket, codes))
+        else:
+            self.core.verified([(ticket, codes)])
+
+    def _send_gathered(self) -> None:
+        answers, self._answers = self._answers, []
+        verdicts, self._verdicts = self._verdicts, []
+        if verdicts:
+            self.core.verified(verdicts)
+        if answers:
+            self.core.respond(answers)
 
     def publish(self, delta: ViewDelta, done: Callable[[Any, str | None], None]) -> None:
         """`done` gets (metadata offset, [(topic id, partition, why)]): what could not be opened."""

@@ -189,9 +189,9 @@ impl DataPlane {
         shared.kept.heard(scope).map(|asked_ms| shared.clock_ms().saturating_sub(asked_ms))
     }
 
-    /// Answers a `Verify` with an error code for each of its partitions, in order.
-    fn verified(&self, ticket: u64, errors: Vec<i16>) {
-        self.inner.verified(ticket, errors);
+    /// Answers each `Verify` with an error code for each of its partitions, in order.
+    fn verified(&self, verdicts: Vec<(u64, Vec<i16>)>) {
+        self.inner.verified(verdicts);
     }
 
     /// Publishes a `ViewDelta`. Completes with (metadata_offset, [(topic_id, partition, why)]).

@@ -163,21 +163,25 @@ impl DataPlane {
     /// Answers requests that went up. With `close`, the connection ends after that (an empty body: at once). Each event
     /// loop is woken once.
     pub fn respond(&self, answers: impl IntoIterator<Item = (Ticket, Bytes, bool)>) {
+        let messages =
+            answers.into_iter().map(|(ticket, body, close)| (ticket, Message::Respond { ticket, body, close }));
+        self.send_to_loops(messages);
+    }
+
+    /// The coordinator's word on each partition that each `Upcall::Verify` named. Each event loop is woken once.
+    pub fn verified(&self, verdicts: impl IntoIterator<Item = (Ticket, Vec<i16>)>) {
+        self.send_to_loops(verdicts.into_iter().map(|(ticket, errors)| (ticket, Message::Verified { ticket, errors })));
+    }
+
+    fn send_to_loops(&self, messages: impl Iterator<Item = (Ticket, Message)>) {
         let mut of_loop: Vec<Vec<Message>> = self.shared.inboxes.iter().map(|_| Vec::new()).collect();
-        for (ticket, body, close) in answers {
+        for (ticket, message) in messages {
             if let Some(messages) = of_loop.get_mut(reactor_of(ticket)) {
-                messages.push(Message::Respond { ticket, body, close });
+                messages.push(message);
             }
         }
         for (inbox, messages) in self.shared.inboxes.iter().zip(of_loop) {
             inbox.send_all(messages);
-        }
-    }
-
-    /// The coordinator's word on each partition that an `Upcall::Verify` named.
-    pub fn verified(&self, ticket: Ticket, errors: Vec<i16>) {
-        if let Some(inbox) = self.shared.inboxes.get(reactor_of(ticket)) {
-            inbox.send(Message::Verified { ticket, errors });
         }
     }
 
