@@ -26,6 +26,7 @@ from pathlib import Path
 
 from benchmarks import load, transaction_producers
 from benchmarks.versus import brokers
+from benchmarks.versus.admin import create_topics
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.headers import decode_response
 from tests.support import apache
@@ -123,7 +124,7 @@ def transactions(port: int, seconds: float) -> tuple[float, float, float]:
 
 def by_new_protocol(producers: int) -> Callable[[int, float], tuple[float, float, float]]:
     def run(port: int, seconds: float) -> tuple[float, float, float]:
-        create_topic(port, "many", PARTITIONS)
+        create_topics(port, ["many"], PARTITIONS)
         wait_for_coordinator(port, "many", of_transactions=True)
         found, _, elapsed = transaction_producers.transactions(port, "many", producers, PARTITIONS, seconds)
         return len(found) / elapsed, load.quantile(found, 0.5) * 1000, load.quantile(found, 0.99) * 1000
