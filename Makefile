@@ -73,6 +73,9 @@ bench-steps: setup ## what single steps cost: of the hot path in Rust, of the co
 	cargo run --release --quiet -p pykafkacore-micro
 	$(BIN)/python -m pytest benchmarks/control --benchmark-columns=median,iqr,ops
 
+bench-groups: setup ## rebalances, idle groups and producers beside them, with Apache Kafka in turns: about eight minutes
+	$(BIN)/python -m benchmarks.groups --rounds 2
+
 kills: setup ## two hundred kills at full load in each mode of durability, and Apache Kafka on what they leave
 	KILLS=$${KILLS:-200} $(BIN)/python -m pytest -s tests/e2e/test_kills.py
 
@@ -87,4 +90,4 @@ ci: test verify compat ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(VENV) target dist
 
-.PHONY: help setup run test compat verify fix sim bench bench-full bench-steps crash kills fuzz wheel ci clean
+.PHONY: help setup run test compat verify fix sim bench bench-full bench-steps bench-groups crash kills fuzz wheel ci clean

@@ -20,7 +20,9 @@ TOPIC = GROUP = "mixed"
 # Those who begin are classic; the others find a classic group, and make it one of both protocols.
 CLASSIC = [("java", "classic"), ("kafka_python", "classic")]
 CONSUMERS = [("java", "consumer"), ("confluent", "consumer"), ("console", "consumer")]
-MORE_CLASSIC = [("confluent", "classic"), ("aiokafka", "range"), ("franz_go", "range"), ("console", "classic")]
+MORE_CLASSIC = [
+    ("confluent", "classic"), ("aiokafka", "range"), ("franz_go", "range"), ("kafkajs", "range"), ("console", "classic"),
+]  # fmt: skip
 
 
 class Records:
@@ -109,7 +111,7 @@ def test_all_libraries_and_both_protocols_share_one_group(broker: Broker, tmp_pa
         settle("three more have come with the other protocol")
         assert kind_of(broker) == "CONSUMER"
         join(*MORE_CLASSIC)
-        settle("four classic members have come to a group of both")
+        settle("five classic members have come to a group of both")
 
         for killed in (kafka_python, java_consumer):
             alive.remove(killed)

@@ -4,7 +4,7 @@
 "use strict";
 
 const fs = require("node:fs");
-const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
+const { AssignerProtocol, CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
 
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
 
@@ -121,8 +121,34 @@ async function consume(kafka, directory, topic) {
   fs.writeFileSync(`${directory}/${topic}.tsv`, lines.map((line) => line + "\n").join(""));
 }
 
-async function group(kafka, topic, groupId) {
-  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 1000 });
+// What other libraries call range; kafkajs itself has an assigner that it shares with none.
+const range = ({ cluster }) => ({
+  name: "range",
+  version: 0,
+  async assign({ members, topics }) {
+    const ids = members.map(({ memberId }) => memberId).sort();
+    const assignments = new Map(ids.map((id) => [id, {}]));
+    for (const topic of topics) {
+      const partitions = cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => partitionId).sort((a, b) => a - b);
+      ids.forEach((id, at) => {
+        const from = Math.ceil((partitions.length * at) / ids.length);
+        assignments.get(id)[topic] = partitions.slice(from, Math.ceil((partitions.length * (at + 1)) / ids.length));
+      });
+    }
+    return ids.map((memberId) => {
+      const assignment = { version: this.version, assignment: assignments.get(memberId), userData: Buffer.alloc(0) };
+      return { memberId, memberAssignment: AssignerProtocol.MemberAssignment.encode(assignment) };
+    });
+  },
+  protocol({ topics }) {
+    const metadata = { version: this.version, topics, userData: Buffer.alloc(0) };
+    return { name: this.name, metadata: AssignerProtocol.MemberMetadata.encode(metadata) };
+  },
+});
+
+async function group(kafka, topic, groupId, assigner) {
+  const partitionAssigners = assigner === "range" ? [range] : undefined;
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 1000, partitionAssigners });
   process.on("SIGTERM", () => consumer.disconnect().then(() => process.exit(0)));
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
@@ -198,7 +224,7 @@ async function main([command, bootstrap, ...rest]) {
   const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR });
   if (command === "transact") return transact(kafka, rest[0], rest[1]);
   if (command === "isolated") return isolated(kafka, rest[0], rest[1]);
-  if (command === "group") return group(kafka, rest[0], rest[1]);
+  if (command === "group") return group(kafka, rest[0], rest[1], rest[2]);
   if (command === "admin") return admin(kafka, rest[0]);
   const zstd = await new Promise((resolve) => require("zstd-codec").ZstdCodec.run((z) => resolve({ simple: new z.Simple(), streaming: new z.Streaming() })));
   registerCodecs(zstd);
