@@ -22,8 +22,8 @@ Sources: KIP-98, KIP-360 (an epoch may be renewed by who has it), KIP-588, KIP-8
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from cluster.shard import Millis
 
@@ -80,16 +80,14 @@ MAY_FOLLOW: dict[Status, frozenset[Status]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(NamedTuple):
     """A producer id at an epoch."""
 
     producer_id: int
     producer_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A transactional id and its current, last or next transaction. Times are those of the records that told them."""
 
     transactional_id: str
@@ -131,12 +129,11 @@ class Transaction:
 
     def renewed(self, timeout_ms: int, now: Millis) -> Transaction:
         """The same producer id, at its next epoch."""
-        return replace(self._at_rest(timeout_ms, now), producer_epoch=self.producer_epoch + 1)
+        return self._at_rest(timeout_ms, now)._replace(producer_epoch=self.producer_epoch + 1)
 
     def rotated(self, producer_id: int, timeout_ms: int, now: Millis) -> Transaction:
         """Another producer id, from epoch 0."""
-        return replace(
-            self._at_rest(timeout_ms, now),
+        return self._at_rest(timeout_ms, now)._replace(
             producer_id=producer_id, producer_epoch=0, previous_producer_id=self.producer_id,
         )  # fmt: skip
 
@@ -145,15 +142,15 @@ class Transaction:
         return self._at_rest(timeout_ms, now)
 
     def _at_rest(self, timeout_ms: int, now: Millis) -> Transaction:
-        return replace(
-            self, status=Status.EMPTY, timeout_ms=timeout_ms, updated_ms=now, partitions=frozenset(), started_ms=NO_TIME,
+        return self._replace(
+            status=Status.EMPTY, timeout_ms=timeout_ms, updated_ms=now, partitions=frozenset(), started_ms=NO_TIME,
             next_producer_id=NO_PRODUCER_ID,
         )  # fmt: skip
 
     def with_partitions(self, partitions: frozenset[TopicPartition], protocol: int, now: Millis) -> Transaction:
         is_ongoing = self.status is Status.ONGOING
-        return replace(
-            self, status=Status.ONGOING, partitions=self.partitions | partitions, updated_ms=now,
+        return self._replace(
+            status=Status.ONGOING, partitions=self.partitions | partitions, updated_ms=now,
             started_ms=self.started_ms if is_ongoing else now, protocol=protocol,
         )  # fmt: skip
 
@@ -162,8 +159,8 @@ class Transaction:
     ) -> Transaction:
         """Its outcome is decided. By the new protocol this transaction's epoch is over with it."""
         is_ongoing = self.status is Status.ONGOING
-        return replace(
-            self, status=Status.PREPARE_COMMIT if is_commit else Status.PREPARE_ABORT, updated_ms=now,
+        return self._replace(
+            status=Status.PREPARE_COMMIT if is_commit else Status.PREPARE_ABORT, updated_ms=now,
             started_ms=self.started_ms if is_ongoing else now, protocol=protocol,
             producer_epoch=self.producer_epoch + (protocol >= NEW_PROTOCOL), next_producer_id=next_producer_id,
             partitions=self.partitions if is_ongoing else frozenset(),
@@ -171,8 +168,8 @@ class Transaction:
 
     def fenced(self, now: Millis) -> Transaction:
         """Aborted without its producer, whose epoch ends with it by either protocol."""
-        return replace(
-            self, status=Status.PREPARE_ABORT, updated_ms=now, producer_epoch=min(self.producer_epoch + 1, EPOCH_MAX),
+        return self._replace(
+            status=Status.PREPARE_ABORT, updated_ms=now, producer_epoch=min(self.producer_epoch + 1, EPOCH_MAX),
             next_producer_id=NO_PRODUCER_ID,
         )  # fmt: skip
 
@@ -180,9 +177,9 @@ class Transaction:
         """As the log has it, with what only the record before tells."""
         if self.status is Status.PREPARE_ABORT and before.status in (Status.ONGOING, Status.PREPARE_EPOCH_FENCE):
             is_old = self.protocol < NEW_PROTOCOL
-            return replace(self, was_fenced=is_old and self.producer_epoch == before.producer_epoch + 1)
+            return self._replace(was_fenced=is_old and self.producer_epoch == before.producer_epoch + 1)
         if self.status is Status.COMPLETE_ABORT and before.status is Status.PREPARE_ABORT:
-            return replace(self, was_fenced=before.was_fenced)
+            return self._replace(was_fenced=before.was_fenced)
         return self
 
     def completed(self, now: Millis) -> Transaction:
@@ -190,8 +187,8 @@ class Transaction:
         is_commit = self.status is Status.PREPARE_COMMIT
         successor = self.successor
         is_other = successor.producer_id != self.producer_id
-        return replace(
-            self, status=Status.COMPLETE_COMMIT if is_commit else Status.COMPLETE_ABORT, updated_ms=now,
+        return self._replace(
+            status=Status.COMPLETE_COMMIT if is_commit else Status.COMPLETE_ABORT, updated_ms=now,
             partitions=frozenset(), producer_id=successor.producer_id, producer_epoch=successor.producer_epoch,
             previous_producer_id=self.producer_id if is_other else self.previous_producer_id,
             next_producer_id=NO_PRODUCER_ID,

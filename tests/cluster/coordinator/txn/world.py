@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from cluster.coordinator import values
@@ -229,7 +228,7 @@ def at_epoch(world: World, epoch: int) -> Producer:
     """A producer that has come to this epoch, in few steps."""
     producer = world.producer()
     current = world.shard.transactions[ID]
-    world.shard.transactions[ID] = replace(current, producer_epoch=epoch)
+    world.shard.transactions[ID] = current._replace(producer_epoch=epoch)
     return Producer(producer.producer_id, epoch)
 
 
