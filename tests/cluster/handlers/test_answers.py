@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from cluster.handlers.answers import Answer, stepped
@@ -69,3 +71,29 @@ def test_an_answer_is_given_once() -> None:
     answer.settle(1)
     with pytest.raises(AssertionError, match="once"):
         answer.settle(2)
+
+
+def test_what_a_request_leaves_behind_goes_without_the_garbage_collector() -> None:
+    """It did not: each request was a cycle, and the collector stopped the broker for a tenth of a second now and then."""
+    found: list[str] = []
+
+    def answer_one() -> None:
+        needed = Answer()
+
+        async def handler() -> str:
+            await needed
+            return "done"
+
+        stepped(handler()).then(found.append)
+        needed.settle(None)
+
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
+        answer_one()
+        assert found == ["done"]
+        assert gc.collect() == 0
+    finally:
+        if was_enabled:
+            gc.enable()
