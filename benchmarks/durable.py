@@ -3,6 +3,8 @@
     sixteen   sixteen producers on sixteen partitions, a record of 1 KiB a request, five in flight each
     one       one producer, one in flight, beside a bare loop of 1.5 KiB written over and synced on the same disk
 
+The load is the generator of benchmarks/load, so cheap that the broker is what is measured.
+
 Run: python -m benchmarks.durable [--rounds 3] [--seconds 3]
 """
 
@@ -10,19 +12,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import selectors
 import shutil
 import statistics
 import tempfile
 import time
-from collections import deque
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.coordinators import cpu_s, start_ours
+from benchmarks.coordinators import start_ours
+from benchmarks.versus.brokers import build_load
+from benchmarks.versus.loading import run_load
 from pykafkacore.protocol.apis import api
 from tests.support import apache
-from tests.support.wire import Wire, batch_of, produce_frame
+from tests.support.wire import Wire
 
 PARTITIONS = 16
 RECORD_BYTES = 1024
@@ -38,34 +40,15 @@ def create(port: int) -> None:
     wire.close()
 
 
-def produce(port: int, producers: int, in_flight: int, seconds: float) -> list[float]:
-    """Seconds from request to answer of every produce request."""
-    batch = batch_of(1, RECORD_BYTES)
-    frames = [produce_frame("durable", partition, batch, -1) for partition in range(producers)]
-    wires = [Wire(port) for _ in range(producers)]
-    selector = selectors.DefaultSelector()
-    sent: list[deque[float]] = []
-    for number, wire in enumerate(wires):
-        selector.register(wire.socket, selectors.EVENT_READ, number)
-        sent.append(deque())
-        for _ in range(in_flight):
-            sent[number].append(time.perf_counter())
-            wire.send(frames[number])
-    found = []
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        for key, _ in selector.select(1):
-            number = key.data
-            wires[number].receive()
-            now = time.perf_counter()
-            found.append(now - sent[number].popleft())
-            sent[number].append(now)
-            wires[number].send(frames[number])
-    for number, wire in enumerate(wires):
-        for _ in sent[number]:
-            wire.receive()
-        wire.close()
-    return found
+def produce(port: int, pid: int, producers: int, in_flight: int, seconds: float) -> tuple[float, float, float, float]:
+    """MB/s, p50 and p99 in ms from request to answer, and processors that the broker kept busy."""
+    told = run_load({
+        "port": port, "topic": "durable", "partitions": PARTITIONS, "producers": producers, "in-flight": in_flight, "acks": -1,
+        "batch-bytes": RECORD_BYTES, "record-bytes": RECORD_BYTES, "warmup": 0.5, "seconds": seconds, "watch": pid,
+    })  # fmt: skip
+    latency, elapsed = told["latency"], told["seconds"]
+    cores = (told["broker_user_s"] + told["broker_system_s"]) / elapsed
+    return told["records"] * RECORD_BYTES / 1e6 / elapsed, latency["p50_us"] / 1e3, latency["p99_us"] / 1e3, cores
 
 
 def bare_syncs(path: Path, seconds: float) -> list[float]:
@@ -90,7 +73,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--warmup", type=float, default=3)
     given = parser.parse_args()
+    build_load()
     directory = Path(tempfile.mkdtemp())
     ours, our_port = start_ours(directory)
     kafka = apache.ApacheKafka(directory / "theirs")
@@ -104,16 +89,11 @@ def main() -> None:
         for port, _ in sides.values():
             create(port)
         for name, (producers, in_flight) in rows.items():
-            for port, _ in sides.values():
-                produce(port, producers, in_flight, given.seconds)
+            for port, pid in sides.values():
+                produce(port, pid, producers, in_flight, given.warmup)
             for _ in load.rounds(given.rounds):
                 for side, (port, pid) in sides.items():
-                    before, began = cpu_s(pid), time.perf_counter()
-                    times = produce(port, producers, in_flight, given.seconds)
-                    elapsed = time.perf_counter() - began
-                    mb_s = len(times) * RECORD_BYTES / 1e6 / elapsed
-                    p50, p99 = (load.quantile(times, part) * 1000 for part in (0.5, 0.99))
-                    found.setdefault((name, side), []).append((mb_s, p50, p99, (cpu_s(pid) - before) / elapsed))
+                    found.setdefault((name, side), []).append(produce(port, pid, producers, in_flight, given.seconds))
                 bare.append(bare_syncs(directory / "bare", 0.5))
             row = {side: [statistics.median(each) for each in zip(*found[name, side], strict=True)] for side in sides}
             for side, (mb_s, p50, p99, cores) in row.items():
