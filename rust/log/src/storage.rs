@@ -19,6 +19,8 @@ pub trait StorageFile: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Data and size are on the disk when this returns. A failure is final: never call it again.
     fn sync_data(&self) -> io::Result<()>;
+    /// Room for so many bytes from `position` on, without making the file longer. A wish: a write finds out what it got.
+    fn reserve(&self, _position: u64, _bytes: u64) {}
     /// For sending straight from the file, where there is one.
     fn raw_fd(&self) -> Option<RawFd> {
         None
@@ -46,6 +48,10 @@ pub trait Storage: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
 }
+
+/// With less than this left on a disk, nothing of it is set aside for later.
+#[cfg(target_os = "linux")]
+const RESERVES_ABOVE_BYTES: u64 = 1 << 30;
 
 /// Real files.
 pub struct FileStorage;
@@ -80,6 +86,20 @@ impl StorageFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, position: u64, bytes: u64) {
+        let (Ok(position), Ok(bytes)) = (position.try_into(), bytes.try_into()) else { return };
+        // SAFETY: a zeroed statvfs is a valid value of that plain struct.
+        let mut space: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the descriptor is open, and `space` is a valid place for the call to fill.
+        let known = unsafe { libc::fstatvfs(self.0.as_raw_fd(), &mut space) } == 0;
+        if !known || space.f_bavail.saturating_mul(space.f_frsize) < RESERVES_ABOVE_BYTES {
+            return;
+        }
+        // SAFETY: fallocate takes no pointers, and the descriptor is open for the call.
+        unsafe { libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, position, bytes) };
     }
 
     fn raw_fd(&self) -> Option<RawFd> {
