@@ -147,7 +147,7 @@ class Multitude:
 
     def _is_at_rest(self) -> bool:
         return all(
-            member.owned and member.interval_s == INTERVAL_S and member.epoch == members[0].epoch
+            member.owned and member.interval_s > INTERVAL_S / 2 and member.epoch == members[0].epoch
             for members in self.groups.values()
             for member in members
         )

@@ -37,7 +37,7 @@ log = logging.getLogger("pykafkacore.groups")
 
 ASSIGNOR_TIMEOUT_S = 10
 HEARTBEAT_INTERVAL_MS_MIN = 200
-HEARTBEATS_PER_S = 2000
+HEARTBEATS_PER_S = 1000
 """Of all members together, unless an interval is configured. Nearly all are answered by the data plane."""
 ASSIGNMENT_INTERVAL_MS = 50
 BUILT_IN: dict[str, type] = {"uniform": UniformAssignor, "range": RangeAssignor}
