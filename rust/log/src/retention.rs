@@ -10,9 +10,9 @@
 //!
 //! INVARIANT: only whole segments go, from the oldest on, and never a record at or above the high watermark.
 //! INVARIANT: a log always has an active segment: when all of it goes, it rolls first.
-//! A power failure may bring `.deleted` files back under their old names. They lie before the start of the log; or, where
-//! its checkpoint is older, they are the newest of those deleted (the oldest are renamed first, and file systems keep that
-//! order), and are deleted again.
+//! A power failure may bring `.deleted` files back under their old names. They lie before the start of the log, which is on the
+//! disk before the first is renamed (`pass_over`); or, where no checkpoint of it could be written, they are the newest of those
+//! deleted (the oldest are renamed first, and file systems keep that order), and are deleted again.
 
 use std::path::PathBuf;
 
@@ -137,6 +137,18 @@ impl Log {
         };
         let offsets = (self.start_offset, high_watermark);
         plan_retention(&self.segment_facts(), offsets, &self.config.retention, now_ms, newest_ms)
+    }
+
+    /// Readers see nothing any more of what a plan lets go. Where the log starts now is to be on the disk before the plan is
+    /// carried out: a power failure in the middle then brings nothing back, and leaves no hole.
+    pub fn pass_over(&mut self, plan: Plan) {
+        let Some(last) = plan.count.checked_sub(1) else { return };
+        let end_offset = self.segments.get(last + 1).map_or(self.end_offset, |next| next.base_offset);
+        if end_offset > self.start_offset {
+            self.start_offset = end_offset;
+            self.epochs.truncate_start(end_offset);
+            self.unsynced.epochs();
+        }
     }
 
     /// Carries a plan out: the oldest segments leave the log, and their files are renamed. Nothing is removed here, so

@@ -88,3 +88,30 @@ fn segments_roll_by_time_earlier_by_a_jitter_that_differs_and_within_the_largest
     let compaction = CompactionRules { lag_ms_max: 19, ..CompactionRules::default() };
     assert!(rolled_after(LogConfig { compacted: true, compaction, ..timed }).iter().all(|count| *count == 20));
 }
+
+#[test]
+fn a_power_failure_amid_a_deletion_brings_nothing_back_once_the_start_is_noted() {
+    let rules = RetentionRules { deletes: true, retention_ms: -1, retention_bytes: 400, ..RetentionRules::default() };
+    let config = LogConfig { retention: rules, ..common::config(300) };
+    for changes in 0..40 {
+        for seed in 0..20 {
+            let storage = MemoryStorage::default();
+            let mut log = try_open(&storage, Opening { config: config.clone(), ..Opening::default() }).unwrap().0;
+            fill(&mut log, 20, 1000);
+            log.flush().unwrap();
+            let plan = log.plan_retention(20, 5000);
+            assert!(plan.count > 3);
+            log.pass_over(plan);
+            let start = log.log_start_offset();
+            storage.fail_after(changes);
+            let _ = log.carry_out(plan, 5000);
+            let crashed = storage.power_loss(seed);
+            let opening =
+                Opening { recovery_point: 20, start: Some(start), config: config.clone(), ..Opening::default() };
+            let found = try_open(&crashed, opening).unwrap().0;
+            assert_eq!((found.log_start_offset(), found.log_end_offset()), (start, 20), "{changes} {seed}");
+            assert_eq!(read_from(&found, start, 1000).len() as i64, 20 - start);
+            assert_eq!(found.first_segment_base(), start, "nothing of what was deleted stays");
+        }
+    }
+}

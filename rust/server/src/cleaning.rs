@@ -108,13 +108,15 @@ impl Cleaning {
         let view = rounds.view();
         self.set_aside.retain(|(topic_id, index), _| view.partition(*topic_id, *index).is_some());
         let mut found = Vec::new();
+        let is_both = |partition: &&Arc<Partition>| {
+            let settings = partition.topic.settings.load();
+            settings.log.compacted && settings.log.retention.deletes
+        };
+        rounds.retain(view.partitions().filter(is_both));
         for partition in view.partitions() {
             let settings = partition.topic.settings.load();
             if !settings.log.compacted || self.set_aside.contains_key(&partition.key()) {
                 continue;
-            }
-            if settings.log.retention.deletes {
-                rounds.retain(partition);
             }
             if partition.flush_lets_clean() {
                 // Asked of the disk's own thread; the next round finds it done.

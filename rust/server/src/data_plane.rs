@@ -90,7 +90,10 @@ impl DataPlane {
             JobThread::start("publisher", upcalls.clone(), TIDY_PERIOD, move || tidied.lock().tidy())?;
         let mover = Mover::start(moves.clone(), publisher.clone())?;
         let worker_thread = JobThread::start("worker", upcalls.clone(), IDLE_PERIOD, || {})?;
-        let housekeeper = Housekeeper::start(housekeeping, paths, published.clone(), upcalls.clone())?;
+        let noted = publisher.clone();
+        let housekeeper = Housekeeper::start(housekeeping, paths, published.clone(), upcalls.clone(), move || {
+            noted.lock().checkpoint()
+        })?;
         Ok(DataPlane {
             shared: Arc::new(Shared::new(config, published, upcalls, inboxes)),
             publisher,

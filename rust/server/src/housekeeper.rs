@@ -69,9 +69,10 @@ impl Housekeeper {
         dirs: Vec<PathBuf>,
         published: Arc<Published>,
         upcalls: Arc<UpcallQueue>,
+        checkpoint: impl Fn() + Send + 'static,
     ) -> std::io::Result<Housekeeper> {
         let desk = Arc::new(Desk { settings: Mutex::new((settings, false)), changed: Condvar::new() });
-        let rounds = Rounds::new(desk.clone(), published, upcalls);
+        let rounds = Rounds::new(desk.clone(), published, upcalls, Box::new(checkpoint));
         let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || rounds.run(&dirs))?;
         Ok(Housekeeper { desk, thread: Some(thread) })
     }
@@ -143,6 +144,8 @@ pub struct Rounds {
     desk: Arc<Desk>,
     published: Arc<Published>,
     upcalls: Arc<UpcallQueue>,
+    /// Brings to the disk where each log starts.
+    checkpoint: Box<dyn Fn() + Send>,
     started: Instant,
     retention: Chore,
     expiration: Chore,
@@ -152,11 +155,17 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    fn new(desk: Arc<Desk>, published: Arc<Published>, upcalls: Arc<UpcallQueue>) -> Rounds {
+    fn new(
+        desk: Arc<Desk>,
+        published: Arc<Published>,
+        upcalls: Arc<UpcallQueue>,
+        checkpoint: Box<dyn Fn() + Send>,
+    ) -> Rounds {
         Rounds {
             desk,
             published,
             upcalls,
+            checkpoint,
             started: Instant::now(),
             retention: Chore::default(),
             expiration: Chore::default(),
@@ -203,7 +212,7 @@ impl Rounds {
         let first = self.started + settings.initial_delay;
         let view = self.view();
         if self.retention.begins(first, settings.retention_period) {
-            view.partitions().for_each(|partition| self.retain(partition));
+            self.retain(view.partitions());
         }
         if self.expiration.begins(first, settings.producer_expiration_period) {
             let now_ms = wall_clock_ms();
@@ -233,7 +242,18 @@ impl Rounds {
         self.upcalls.notice(level, text);
     }
 
-    pub fn retain(&mut self, partition: &Arc<Partition>) {
+    /// Lets go what retention allows of these. Where they start is on the disk before any file is renamed; where that cannot
+    /// be written, they go all the same, since it may be for lack of the room that they take.
+    pub fn retain<'a>(&mut self, partitions: impl Iterator<Item = &'a Arc<Partition>>) {
+        let now_ms = wall_clock_ms();
+        let due: Vec<_> = partitions.filter(|partition| partition.pass_over(now_ms)).collect();
+        if !due.is_empty() {
+            (self.checkpoint)();
+        }
+        due.into_iter().for_each(|partition| self.let_go(partition));
+    }
+
+    fn let_go(&mut self, partition: &Arc<Partition>) {
         match partition.retain(wall_clock_ms()) {
             Ok(None) => {}
             Ok(Some(retained)) => {
@@ -273,6 +293,16 @@ impl Rounds {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use log::storage::MemoryStorage;
+    use log::{Log, LogConfig, OpenOptions, RetentionRules, Storage};
+    use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+    use replica::disk::Durability;
+    use replica::partition::Leadership;
+    use replica::tail::TailBudget;
+    use replica::view::{Topic, TopicSettings};
+
     use super::*;
 
     #[test]
@@ -286,5 +316,84 @@ mod tests {
         assert!(took >= Duration::from_secs(10) - CREDIT, "{took:?}");
         let mut unbounded = Throttle::new(f64::MAX);
         assert!(unbounded.spend(usize::MAX) <= Instant::now() + CREDIT);
+    }
+
+    #[test]
+    fn where_a_log_starts_is_noted_before_any_of_its_segments_goes() {
+        let storage = Arc::new(MemoryStorage::default());
+        let settings = settings();
+        let options = OpenOptions {
+            storage: storage.clone(),
+            dir: "/d/t-0".into(),
+            topic_id: [7; 16],
+            config: settings.log.clone(),
+            clean_shutdown: true,
+            recovery_point: 0,
+            log_start_offset: None,
+            now_ms: 1,
+        };
+        let mut log = Log::open(options).unwrap().0;
+        for timestamp in 1..=9 {
+            let mut builder = BatchBuilder::new(BatchFacts::default());
+            builder.push(NewRecord { timestamp, value: Some(&[0; 90]), ..NewRecord::default() });
+            log.append_as_leader(&mut builder.build().unwrap(), 0, 1).unwrap();
+        }
+        let segment_count = log.segment_count();
+        let budget = Arc::new(TailBudget::new(1 << 20, 1 << 20));
+        let partition = Arc::new(Partition::new(Arc::new(Topic::new([7; 16], "t", settings)), 0, 1, budget));
+        let leadership = Leadership { leader_id: 1, replicas: vec![1], isr: vec![1], ..Leadership::default() };
+        partition.apply_leadership(leadership, Some((log, 9, Durability::none()))).unwrap();
+        let noted = Arc::new(Mutex::new(Vec::new()));
+        let (notes, subject) = (noted.clone(), partition.clone());
+        let checkpoint = move || {
+            let state = subject.with_log(|log, _| (log.log_start_offset(), log.segment_count())).unwrap();
+            let renamed = storage.list(Path::new("/d/t-0")).unwrap().iter().any(|(name, _)| name.ends_with(".deleted"));
+            notes.lock().push((state, renamed));
+        };
+        let desk = Desk { settings: Mutex::new((housekeeping(), false)), changed: Condvar::new() };
+        let upcalls = Arc::new(UpcallQueue::new(10).unwrap());
+        let mut rounds = Rounds::new(Arc::new(desk), Arc::default(), upcalls, Box::new(checkpoint));
+        rounds.retain([&partition].into_iter());
+        assert_eq!(*noted.lock(), [((9, segment_count), false)]);
+        assert_eq!(partition.with_log(|log, _| (log.first_segment_base(), log.segment_count())), Some((9, 1)));
+        rounds.retain([&partition].into_iter());
+        assert_eq!(noted.lock().len(), 1, "nothing was due");
+    }
+
+    fn housekeeping() -> Housekeeping {
+        let never = Duration::from_secs(3600);
+        Housekeeping {
+            initial_delay: never,
+            retention_period: never,
+            producer_expiration_period: never,
+            compaction: None,
+            compaction_period: never,
+            scrub_bytes_per_s: 0,
+        }
+    }
+
+    /// Everything is too old.
+    fn settings() -> TopicSettings {
+        TopicSettings {
+            append: AppendRules {
+                compacted: false,
+                target_codec: None,
+                compression_level: None,
+                timestamp_type: TimestampType::CreateTime,
+                timestamp_before_max_ms: i64::MAX,
+                timestamp_after_max_ms: i64::MAX,
+                message_bytes_max: 1 << 20,
+                segment_bytes: 400,
+                inflated_bytes_max: 1 << 20,
+            },
+            min_insync_replicas: 1,
+            flush_messages: u64::MAX,
+            flush_ms: i64::MAX,
+            log: LogConfig {
+                segment_bytes: 400,
+                retention: RetentionRules { deletes: true, retention_ms: 1, ..RetentionRules::default() },
+                ..LogConfig::default()
+            },
+        }
     }
 }

@@ -393,6 +393,11 @@ impl Publisher {
         self.write_checkpoints(Some((partition, to)));
     }
 
+    /// Where each log starts, as of now.
+    pub fn checkpoint(&self) {
+        self.write_checkpoints(None);
+    }
+
     /// A partition has moved; what it left is to be removed.
     pub fn moved(&mut self, partition: &Partition, from: &Path, to: &Path, doomed: PathBuf) {
         self.doomed.push((Instant::now() + self.file_delete_delay, doomed));

@@ -18,6 +18,16 @@ pub struct Retained {
 }
 
 impl Partition {
+    /// What retention lets go is over for readers. False if there is nothing, or no log.
+    pub fn pass_over(&self, now_ms: i64) -> bool {
+        let plan = self.with_log(|log, context| log.plan_retention(context.high_watermark, now_ms));
+        let is_due = plan.is_some_and(|plan| plan.count > 0);
+        if is_due {
+            self.change_log(|log, context| log.pass_over(log.plan_retention(context.high_watermark, now_ms)));
+        }
+        is_due
+    }
+
     /// Lets go what retention allows. None if there is nothing, or no log.
     pub fn retain(self: &Arc<Self>, now_ms: i64) -> log::Result<Option<Retained>> {
         let plan = self.with_log(|log, context| log.plan_retention(context.high_watermark, now_ms));
