@@ -5,10 +5,12 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{TOPIC_ID, config, marker, plain, read_from, transactional};
+use common::{TOPIC_ID, cleaner, config, marker, plain, read_from, transactional};
+use log::cleaner::{Cleaned, Course, Interruption};
 use log::moving::{Destination, Moving, Piece, Progress, Settled, settle};
 use log::storage::MemoryStorage;
 use log::{Log, LogConfig, OpenOptions, Storage};
+use record::{BatchBuilder, BatchFacts, NewRecord};
 
 const SOURCE: &str = "/a/t-0";
 const FUTURE: &str = "/b/t-0.00112233445566778899aabbccddeeff-future";
@@ -248,4 +250,46 @@ fn a_copy_whose_log_lies_in_a_directory_that_is_away_is_left_alone() {
     copy_all(&mut moving, &log, 1000).unwrap();
     assert_eq!(settle(&storage, Path::new(FUTURE), Path::new(TARGET), false).unwrap(), Settled::Elsewhere);
     assert!(storage.exists(Path::new(FUTURE)));
+}
+
+/// While one segment is compacted, the whole log moves.
+struct Overtaken<'a>(&'a mut Log);
+
+impl Course for Overtaken<'_> {
+    fn spent(&mut self, _bytes: usize) -> bool {
+        true
+    }
+
+    fn swap(&mut self, cleaned: Cleaned) -> log::Result<bool> {
+        let mut moving = Moving::begin(self.0, FUTURE.into(), TOPIC_ID)?;
+        copy_all(&mut moving, self.0, 1000)?;
+        *self.0 = moving.arrive(self.0, &destination())?;
+        Ok(self.0.swap_in(&cleaned)?.is_some())
+    }
+}
+
+#[test]
+fn what_was_compacted_where_the_log_is_no_more_does_not_take_the_place_of_anything() {
+    let storage = MemoryStorage::default();
+    let mut log = open(&storage, SOURCE, 0);
+    log.set_config(LogConfig { compacted: true, ..small() });
+    let keyed = |key: u8| {
+        let mut builder = BatchBuilder::new(BatchFacts::default());
+        builder.push(NewRecord { timestamp: 1, key: Some(&[key]), value: Some(&[0; 60]), ..NewRecord::default() });
+        builder.build().unwrap()
+    };
+    (0..30).for_each(|at| append(&mut log, 0, keyed(at % 3)).unwrap());
+    let last_records = log.last_records();
+    log.flush().unwrap();
+    log.hold_segments(true);
+    assert!(log.cleanable(30, None).is_none(), "a log that moves is not compacted");
+    log.hold_segments(false);
+    let job = log.cleanable(30, None).unwrap();
+    let plan = job.plan(1000).unwrap();
+    let before = contents(&log);
+    let outcome = cleaner(1 << 20).clean(&job, &plan, &last_records, 1000, &mut Overtaken(&mut log));
+    assert!(matches!(outcome, Err(Interruption::Overtaken)));
+    assert!(!log.is_poisoned());
+    assert_eq!((log.dir(), contents(&log)), (Path::new(TARGET), before));
+    append(&mut log, 0, keyed(9)).unwrap();
 }

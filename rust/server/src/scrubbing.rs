@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::Log;
 use log::scrub::SegmentCheck;
 use replica::partition::Partition;
 
@@ -83,8 +84,9 @@ impl Scrubbing {
     }
 
     fn tell(&mut self, partition: &Partition, check: &SegmentCheck, error: &log::Error, rounds: &Rounds) {
-        // Deleted, compacted or cut off while it was read.
-        let is_there = partition.with_log(|log, _| log.still_has(check.facts())).unwrap_or(false);
+        // Deleted, compacted, cut off, or moved to another directory while it was read.
+        let still_has = |log: &Log| check.path().parent() == Some(log.dir()) && log.still_has(check.facts());
+        let is_there = partition.with_log(|log, _| still_has(log)).unwrap_or(false);
         if is_there && self.told.insert(check.path().to_owned()) {
             let text = format!(
                 "{}: a sealed segment is not what was written: {error}; copy the partition from another replica",

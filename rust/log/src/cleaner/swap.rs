@@ -102,7 +102,13 @@ impl<'a> Output<'a> {
         }
         storage.sync_dir(dir).map_err(|e| Error::storage(dir, e))?;
         let has_txn_index = !aborted.is_empty();
-        Ok(Cleaned { covers: self.covers, size: self.segment.size, has_txn_index, created_ms: self.segment.created_ms })
+        Ok(Cleaned {
+            dir: dir.clone(),
+            covers: self.covers,
+            size: self.segment.size,
+            has_txn_index,
+            created_ms: self.segment.created_ms,
+        })
     }
 
     pub fn remove(self) -> Result<()> {
@@ -116,6 +122,7 @@ impl<'a> Output<'a> {
 /// A whole segment, and the ones that it stands for.
 #[derive(Debug)]
 pub struct Cleaned {
+    dir: PathBuf,
     covers: Vec<SegmentFacts>,
     size: u64,
     has_txn_index: bool,
@@ -131,7 +138,8 @@ impl Cleaned {
 impl Log {
     /// Where the segments that `cleaned` covers stand, if they are still what they were, and sealed.
     fn place_of(&self, cleaned: &Cleaned) -> Option<std::ops::Range<usize>> {
-        if self.are_segments_held {
+        // A log that has moved has left behind what was compacted of it.
+        if self.are_segments_held || cleaned.dir != self.dir {
             return None;
         }
         let first = cleaned.covers[0].base_offset;
