@@ -124,11 +124,6 @@ impl Fetching {
         }
     }
 
-    /// Another broker asks, and producers may wait for what it is told.
-    pub fn is_of_replica(&self) -> bool {
-        self.replica_id >= 0
-    }
-
     fn read_request<'s>(&self, slot: &'s FetchSlot, bytes_left: usize, min_one: bool) -> ReadRequest<'s> {
         ReadRequest {
             request: &slot.request,

@@ -78,26 +78,6 @@ pub struct Verifying {
     pub attempts: u32,
 }
 
-/// When the last fetch was answered, and with how much.
-///
-/// A client in the middle of a stream is not answered for every batch of it: that would cost both sides a wake-up each. One
-/// that gets little, or seldom, is answered at once.
-#[derive(Default)]
-pub struct Told {
-    pub at_us: u64,
-    pub bytes: usize,
-}
-
-impl Told {
-    const STREAM_BYTES: usize = 8 * 1024;
-    const APART_US: u64 = 500;
-
-    fn holds_until(&self, now_us: u64) -> Option<u64> {
-        let due_us = self.at_us + Told::APART_US;
-        (self.bytes >= Told::STREAM_BYTES && now_us < due_us).then_some(due_us)
-    }
-}
-
 pub struct Connection {
     pub stream: TcpStream,
     pub peer_host: Arc<str>,
@@ -107,7 +87,6 @@ pub struct Connection {
     pub readable: bool,
     pub writable: bool,
     pub last_active_ms: u64,
-    pub told: Told,
     /// Close once everything queued has been sent.
     pub closing: bool,
     /// The bytes this connection is charged with against `queued.max.request.bytes`.
@@ -155,20 +134,11 @@ impl Connection {
             readable: true,
             writable: true,
             last_active_ms: now_ms,
-            told: Told::default(),
             closing: false,
             charged_bytes: 0,
             intake: Intake::default(),
             unsent: VecDeque::new(),
             unsent_bytes: 0,
-        }
-    }
-
-    /// Until when a fetch that was woken gathers what else comes. Another broker is answered at once: producers wait for it.
-    pub fn gathers_until(&self, now_us: u64) -> Option<u64> {
-        match &self.pending {
-            Pending::Fetch(fetching) if !fetching.is_of_replica() => self.told.holds_until(now_us),
-            _ => None,
         }
     }
 
@@ -290,19 +260,5 @@ impl Connection {
             }
             count -= take;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_was_just_given_much_waits_for_more() {
-        let much = Told { at_us: 1000, bytes: 10_000 };
-        assert_eq!(much.holds_until(1100), Some(1500));
-        assert_eq!(much.holds_until(1500), None, "its time has come");
-        assert_eq!(Told { bytes: 100, ..much }.holds_until(1100), None, "a small answer");
-        assert_eq!(Told::default().holds_until(0), None, "the first answer");
     }
 }

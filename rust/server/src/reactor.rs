@@ -49,8 +49,6 @@ pub struct Reactor {
     addresses: HashMap<usize, IpAddr>,
     work: VecDeque<usize>,
     timers: BinaryHeap<Reverse<(u64, Ticket)>>,
-    /// Fetches that have news and gather some more, by when (us) they are answered.
-    gathering: BinaryHeap<Reverse<(u64, Ticket)>>,
     next_number: u32,
     next_sweep_ms: u64,
     /// Connections that wait for room: in the queue of upcalls, or under the limit of queued bytes.
@@ -93,7 +91,6 @@ impl Reactor {
             addresses: HashMap::new(),
             work: VecDeque::new(),
             timers: BinaryHeap::new(),
-            gathering: BinaryHeap::new(),
             next_number: 0,
             next_sweep_ms: IDLE_SWEEP_MS,
             waiting_for_room: Vec::new(),
@@ -144,9 +141,6 @@ impl Reactor {
         let now = self.shared.clock_ms();
         let next = self.timers.peek().map_or(u64::MAX, |Reverse((deadline, _))| *deadline);
         let next = if self.shared.config.idle_ms_max.is_some() { next.min(self.next_sweep_ms) } else { next };
-        if let Some(Reverse((due_us, _))) = self.gathering.peek() {
-            return Some(Duration::from_micros(due_us.saturating_sub(self.shared.clock_us())));
-        }
         (next < u64::MAX).then(|| Duration::from_millis(next.saturating_sub(now)))
     }
 
@@ -338,13 +332,6 @@ impl Reactor {
     }
 
     fn expire(&mut self) {
-        let now_us = if self.gathering.is_empty() { 0 } else { self.shared.clock_us() };
-        while let Some(Reverse((due_us, ticket))) = self.gathering.peek().copied()
-            && due_us <= now_us
-        {
-            self.gathering.pop();
-            self.go_on(ticket, false);
-        }
         let now = self.shared.clock_ms();
         while let Some(Reverse((deadline, ticket))) = self.timers.peek().copied() {
             if deadline > now {

@@ -110,11 +110,6 @@ impl Shared {
         self.started.elapsed().as_millis() as u64
     }
 
-    /// Microseconds since the start.
-    pub fn clock_us(&self) -> u64 {
-        self.started.elapsed().as_micros() as u64
-    }
-
     pub fn room_again(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.send(Message::RoomAgain));
     }

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 
 use bytes::{Bytes, BytesMut};
 use replica::fetch::{Begun, FetchCall, Fetching};
-use replica::partition::Records;
 use replica::produce::{ProduceCaller, Unverified, produce, unverified};
 use replica::view::PartitionKey;
 use wire::ErrorCode;
@@ -13,7 +12,7 @@ use wire::header::{FETCH, PRODUCE, RequestHeader, frame_response};
 use wire::produce::ProduceRequest;
 
 use super::Reactor;
-use crate::connection::{Chunk, Closed, Pending, Told, Verifying};
+use crate::connection::{Chunk, Closed, Pending, Verifying};
 use crate::inbox::key_of;
 use crate::intake::COPIED_BELOW_BYTES;
 use crate::shared::wall_clock_ms;
@@ -207,11 +206,7 @@ impl Reactor {
         )?;
         let connection = &mut self.connections[key];
         match answer {
-            Some(answer) => {
-                let bytes = answer.payloads.iter().map(Records::len).sum();
-                connection.told = Told { at_us: shared.clock_us(), bytes };
-                connection.queue_answer(answer);
-            }
+            Some(answer) => connection.queue_answer(answer),
             None => {
                 if connection.ticket != ticket {
                     connection.ticket = ticket;
@@ -276,10 +271,6 @@ impl Reactor {
     pub(super) fn go_on(&mut self, ticket: Ticket, timed_out: bool) {
         let key = key_of(ticket);
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
-        if !timed_out && let Some(due_us) = connection.gathers_until(self.shared.clock_us()) {
-            self.gathering.push(Reverse((due_us, ticket)));
-            return;
-        }
         let result = match std::mem::replace(&mut connection.pending, Pending::None) {
             Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
             Pending::Produce(mut produced) => {
