@@ -45,6 +45,7 @@ verify: setup ## linters, types, import contracts; writes nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check .
+	$(BIN)/mypy --cache-dir=/dev/null
 	$(BIN)/lint-imports --no-cache
 
 fix: setup ## format and repair what can be repaired

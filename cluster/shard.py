@@ -26,7 +26,7 @@ Effect = Any
 """What a state machine asks of its driver: one of a machine's own frozen dataclasses."""
 
 Request = TypeVar("Request", contravariant=True)
-Record = TypeVar("Record")
+Record = TypeVar("Record", contravariant=True)
 Response = TypeVar("Response", covariant=True)
 
 

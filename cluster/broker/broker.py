@@ -171,7 +171,7 @@ class Broker:
             path = self.static_settings[key]
             if not path:
                 return None
-            policy = load_policy(path, protocol)
+            policy: Any = load_policy(path, protocol)
             policy.configure(dict(self.static_settings.static))
             return policy
 

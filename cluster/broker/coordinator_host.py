@@ -34,7 +34,7 @@ from pykafkacore.protocol.log_records import (
     encode_control_key,
     encode_versioned,
 )
-from pykafkacore.protocol.types import MalformedMessage
+from pykafkacore.protocol.types import ZERO_UUID, MalformedMessage
 
 if TYPE_CHECKING:
     from cluster.broker.clock import Clock
@@ -97,7 +97,7 @@ class CoordinatorHost:
         self.clock = clock
         self._nursery = nursery
         self._perform = perform
-        self._topic_id: bytes | None = None
+        self._topic_id = ZERO_UUID
         self.partition_count = 0
         self._hosted: dict[int, _Hosted] = {}
         self._waiting: dict[int, Answer] = {}
@@ -125,7 +125,7 @@ class CoordinatorHost:
         if topic is None or topic.topic_id != self._topic_id:
             for index in list(self._hosted):
                 self._let_go(index)
-        self._topic_id = None if topic is None else topic.topic_id
+        self._topic_id = ZERO_UUID if topic is None else topic.topic_id
         self.partition_count = 0 if topic is None else len(topic.partitions)
         for index, hosted in list(self._hosted.items()):
             if led.get(index) != hosted.leader_epoch:
@@ -323,7 +323,7 @@ class CoordinatorHost:
             return build_marker(
                 transaction.producer_id, transaction.producer_epoch, transaction.marker, transaction.coordinator_epoch, now_ms
             )
-        rows = [(now_ms, key, value, []) for key, value in append.records]
+        rows: list[Any] = [(now_ms, key, value, []) for key, value in append.records]
         if transaction is None:
             return build_batch(rows, codec=self._kind.codec)
         return build_batch(

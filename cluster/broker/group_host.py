@@ -49,7 +49,7 @@ def load_assignors(settings: BrokerSettings) -> dict[str, ConsumerGroupAssignor]
     for entry in settings["group.consumer.assignors"]:
         # KAFKA: the class names of Kafka's own assignors stand for them too.
         short = entry.rpartition(".")[2].removesuffix("Assignor").lower() if entry.startswith("org.apache.") else entry
-        assignor = BUILT_IN[short]() if short in BUILT_IN else load_policy(entry, ConsumerGroupAssignor)
+        assignor = BUILT_IN[short]() if short in BUILT_IN else load_policy(entry, ConsumerGroupAssignor)  # type: ignore[type-abstract]
         assignor.configure(dict(settings.static))
         found[assignor.name] = assignor
     return found
@@ -79,7 +79,7 @@ class GroupHost:
     def _consumer_settings(self, group_id: str) -> ConsumerSettings:
         own = self._image().configs_of(RESOURCE_GROUP, group_id)
         settings = consumer_settings(self._settings, own)
-        easy = {}
+        easy: dict[str, Any] = {}
         if not self._is_chosen(own, "consumer.heartbeat.interval.ms"):
             easy["heartbeat_interval_ms"] = min(settings.heartbeat_interval_ms, self._easy_interval_ms())
         if not self._is_chosen(own, "consumer.assignment.interval.ms"):

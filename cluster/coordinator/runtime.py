@@ -210,7 +210,7 @@ class ShardRuntime:
             del self._timers[due[-1]]
             self._tidy_timers()
         if self._standing is not None:
-            due = [timer for timer in due if not self._is_renewed(timer, now)]
+            due = [timer for timer in due if not self._is_renewed(self._standing, timer, now)]
         for timer in due:
             if timer in self._timers:
                 continue  # one that ran before it has set it anew
@@ -238,7 +238,7 @@ class ShardRuntime:
         for fact in outcome.facts:
             self.shard.observe(fact, now)
         if self._standing is not None and self.shard.touched:
-            self._take_back(now)
+            self._take_back(self._standing, now)
         for change in outcome.timers:
             self._set_timer(change)
         if ticket is not None and outcome.response is LATER:
@@ -249,22 +249,23 @@ class ShardRuntime:
             failed = isinstance(answer, ApiError)
             self._park(Fail(waiting, answer) if failed else Respond(waiting, answer), effects)
         if ticket is not None and outcome.response is not LATER:
-            standing = outcome.standing if self._standing is not None else None
-            scope = None if standing is None else self._standing.stand(standing)
+            scope = None
+            if self._standing is not None and outcome.standing is not None:
+                scope = self._standing.stand(outcome.standing)
             self._park(Respond(ticket, outcome.response, scope), effects)
         for effect in outcome.effects:
             self._park(Perform(effect), effects)
 
-    def _is_renewed(self, timer: Timer, now: int) -> bool:
+    def _is_renewed(self, standing: StandingAnswers, timer: Timer, now: int) -> bool:
         """It runs on: its answer was given meanwhile."""
-        until = self._standing.renewed(timer, now)
+        until = standing.renewed(timer, now)
         if until is not None:
             self._set_timer(SetTimer(timer, until))
         return until is not None
 
-    def _take_back(self, now: int) -> None:
+    def _take_back(self, standing: StandingAnswers, now: int) -> None:
         """Answers that stood on what has changed stand no more; nobody's time ran out while they were given."""
-        for change in self._standing.take_back(self.shard.touched, now):
+        for change in standing.take_back(self.shard.touched, now):
             if self._timers.get(change.timer, change.at_ms) < change.at_ms:
                 self._set_timer(change)
         self.shard.touched.clear()

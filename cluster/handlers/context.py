@@ -80,15 +80,33 @@ class Transactions(Coordinators, Protocol):
 class Context(Protocol):
     """The broker, as handlers see it."""
 
-    cluster_id: str
-    node: NodeSettings
-    plane: Queries
-    controller: ControllerPort
-    groups: Coordinators
-    transactions: Transactions
-    cordoned_directories: Collection[str]
-    failed_directories: Collection[str]
-    """Of `log.dirs`: those that take no new partitions, and those that could not be used at the start."""
+    @property
+    def cluster_id(self) -> str: ...
+
+    @property
+    def node(self) -> NodeSettings: ...
+
+    @property
+    def plane(self) -> Queries: ...
+
+    @property
+    def controller(self) -> ControllerPort: ...
+
+    @property
+    def groups(self) -> Coordinators: ...
+
+    @property
+    def transactions(self) -> Transactions: ...
+
+    @property
+    def cordoned_directories(self) -> Collection[str]:
+        """Of `log.dirs`: those that take no new partitions."""
+        ...
+
+    @property
+    def failed_directories(self) -> Collection[str]:
+        """Of `log.dirs`: those that could not be used at the start."""
+        ...
 
     @property
     def image(self) -> MetadataImage:
@@ -116,7 +134,7 @@ class Context(Protocol):
         """The response to a request of Raft's own."""
         ...
 
-    def offered(self, listener: str) -> list[Api]:
+    def offered(self, listener: str) -> tuple[Api, ...]:
         """The APIs that a listener answers."""
         ...
 

@@ -97,6 +97,7 @@ def describe_cluster(ctx: Context, call: Call) -> Any:
             f"the request was sent to an endpoint of type {_type_name(here)}, "
             f"but we wanted an endpoint of type {_type_name(request.endpoint_type)}",
         )
+    nodes: list[tuple[int, tuple[Any, ...], str | None, bool]]
     if is_controller:
         nodes = [(each.controller_id, each.listeners, None, False) for _, each in sorted(image.controllers.items())]
     else:

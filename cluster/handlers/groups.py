@@ -212,13 +212,13 @@ async def _fetch_group(ctx: Context, call: Call, group: Any, require_stable: boo
     if call.api_version >= 10:
         answer.topics = [_by_id(ctx, topic) for topic in answer.topics]
     for topic in unknown:
-        rows = [
+        told = [
             message.OffsetFetchResponsePartitions(
                 partition_index=index, committed_offset=-1, metadata="", error_code=Code.UNKNOWN_TOPIC_ID
             )
             for index in topic.partition_indexes
         ]
-        answer.topics.append(message.OffsetFetchResponseTopics(topic_id=topic.topic_id, partitions=rows))
+        answer.topics.append(message.OffsetFetchResponseTopics(topic_id=topic.topic_id, partitions=told))
     return answer
 
 

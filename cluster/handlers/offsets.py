@@ -133,7 +133,7 @@ async def delete_records(ctx: Context, call: Call) -> Any:
 def _may_not_delete(ctx: Context, name: str) -> int:
     if is_internal(name):
         return Code.INVALID_TOPIC_EXCEPTION
-    policy = topic_settings(ctx.settings, ctx.image.configs_of(RESOURCE_TOPIC, name))["cleanup.policy"]
+    policy: Any = topic_settings(ctx.settings, ctx.image.configs_of(RESOURCE_TOPIC, name))["cleanup.policy"]
     return 0 if not policy or "delete" in policy else Code.POLICY_VIOLATION
 
 

@@ -369,15 +369,15 @@ def assign_replicas_to_dirs(state: ControllerState, request: ControllerRequest, 
         for topic_data in directory.topics:
             partitions = []
             for data in topic_data.partitions:
-                error, written = _assign(state, body.broker_id, directory.id, topic_data.topic_id, data.partition_index)
+                code, written = _assign(state, body.broker_id, directory.id, topic_data.topic_id, data.partition_index)
                 key = (topic_data.topic_id, data.partition_index)
-                if error == Code.NONE and key in seen:
-                    error, written = Code.INVALID_REQUEST, None
+                if code == Code.NONE and key in seen:
+                    code, written = Code.INVALID_REQUEST, None
                 seen.add(key)
                 if written is not None:
                     records.append(written)
                 partitions.append(
-                    message.PartitionData(partition_index=data.partition_index, error_code=int(error))
+                    message.PartitionData(partition_index=data.partition_index, error_code=int(code))
                 )
             topics.append(message.TopicData(topic_id=topic_data.topic_id, partitions=partitions))
         directories.append(message.DirectoryData(id=directory.id, topics=topics))

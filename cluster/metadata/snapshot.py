@@ -50,8 +50,8 @@ def image_records(image: MetadataImage) -> Iterator[MetadataRecord]:
         yield record(r.PRODUCER_IDS, broker_id=-1, broker_epoch=-1, next_producer_id=image.next_producer_id)
     for acl_id in sorted(image.acls):
         yield MetadataRecord(r.ACCESS_CONTROL_ENTRY, 0, image.acls[acl_id])
-    for key in sorted(image.scram_credentials):
-        yield MetadataRecord(r.USER_SCRAM_CREDENTIAL, 0, image.scram_credentials[key])
+    for credential in sorted(image.scram_credentials):
+        yield MetadataRecord(r.USER_SCRAM_CREDENTIAL, 0, image.scram_credentials[credential])
     for token_id in sorted(image.delegation_tokens):
         yield MetadataRecord(r.DELEGATION_TOKEN, 0, image.delegation_tokens[token_id])
     if image.zk_migration_state is not None:

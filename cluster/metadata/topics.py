@@ -50,7 +50,7 @@ def create_topics(state: ControllerState, request: ControllerRequest, now: int) 
     repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     asked_count = sum(len(topic.assignments) or max(topic.num_partitions, 0) for topic in body.topics)
     records: list[MetadataRecord] = []
-    results = []
+    results: list[Any] = []
     taken: dict[str, str] = {}
     for topic in body.topics:
         if topic.name in repeated and any(result.name == topic.name for result in results):

@@ -52,6 +52,11 @@ class _Topic:
 
 class _Delta:
     __slots__ = ("brokers", "metadata_offset", "partitions", "removed_topics", "topics")
+    brokers: Any
+    metadata_offset: int
+    partitions: Any
+    removed_topics: Any
+    topics: list[_Topic]
 
 
 class Kept:

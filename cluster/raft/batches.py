@@ -8,7 +8,7 @@ Source: PROTOCOL B.1, C.7, E.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 
 from cluster.raft import messages as msg
@@ -55,7 +55,7 @@ def encode_batch(batch: Batch, timestamp_ms: int, crc: Crc = crc32c) -> bytes:
     if batch.raw is not None:
         return batch.raw
     if batch.control:
-        pairs = [encode_control(record) for record in batch.control]
+        pairs = [encode_control(record) for record in batch.control if record is not None]
         return encode_records(batch.base_offset, batch.leader_epoch, pairs, timestamp_ms, True, crc)
     values = [(None, value) for value in batch.records]
     return encode_records(batch.base_offset, batch.leader_epoch, values, timestamp_ms, False, crc)
@@ -64,7 +64,7 @@ def encode_batch(batch: Batch, timestamp_ms: int, crc: Crc = crc32c) -> bytes:
 def encode_records(
     base_offset: int,
     leader_epoch: int,
-    records: list[tuple[bytes | None, bytes]],
+    records: Sequence[tuple[bytes | None, bytes]],
     timestamp_ms: int,
     is_control: bool,
     crc: Crc = crc32c,

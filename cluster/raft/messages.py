@@ -85,7 +85,7 @@ class Batch:
     end_offset: int
     leader_epoch: int
     records: tuple[Any, ...] = ()
-    control: tuple[ControlRecord, ...] = ()
+    control: tuple[ControlRecord | None, ...] = ()
     raw: Any = None
 
 

@@ -132,7 +132,8 @@ def progress_of(node: RaftNode, role: Leader, replica: ReplicaKey) -> Progress:
     progress = role.progress.get(key)
     if progress is None:
         # A voter that was added under way has been an observer, so its book moves along with it.
-        progress = role.progress[key] = role.progress.pop(replica, None) or Progress(key)
+        progress = role.progress.pop(replica) if replica in role.progress else Progress(key)
+        role.progress[key] = progress
         progress.key = key
     return progress
 

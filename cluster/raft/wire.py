@@ -213,7 +213,8 @@ def request_to(request: Any, api_version: int) -> tuple[int, Any]:
     """(api key, body at `api_version`)."""
     api_key = API_KEY_OF[type(request)]
     message = api(api_key).request
-    return api_key, _REQUEST_TO[api_key](request, message, api_version)
+    to_body: Any = _REQUEST_TO[api_key]
+    return api_key, to_body(request, message, api_version)
 
 
 def _leader_endpoints(message: Any, request: Any) -> list[Any]:

@@ -151,7 +151,8 @@ class CommandParser(Parser):
         def make(prog: str, about: str, **more: Any) -> CommandParser:
             return CommandParser(prog, about, self.tool, self.help_code, **more)
 
-        return self.add_subparsers(dest="command", required=True, parser_class=make, metavar=f"{{{','.join(names)}}}")
+        parser_class: Any = make
+        return self.add_subparsers(dest="command", required=True, parser_class=parser_class, metavar=f"{{{','.join(names)}}}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Here, as the command itself is to complain about what it does not know."""

@@ -324,8 +324,9 @@ async def _produce(client: Client, topic: str, reader: LineReader, settings: Set
     chunks = read_chunks(sys.stdin.isatty(), lambda: os.read(0, CHUNK_BYTES))
     number = 0
     is_known = False
+    compressing: Any = _Compressing(client, settings.codec)
     async with open_producer(
-        _Compressing(client, settings.codec), acks=settings.acks, is_idempotent=settings.is_idempotent
+        compressing, acks=settings.acks, is_idempotent=settings.is_idempotent
     ) as producer:
         while True:
             lines = await trio.to_thread.run_sync(next, chunks, None, abandon_on_cancel=True)

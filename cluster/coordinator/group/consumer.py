@@ -186,7 +186,7 @@ class ConsumerGroup:
             self._release(known)
         if value is None and known is None:
             return
-        nothing = (0, -1, STABLE, {}, {})
+        nothing: tuple[int, int, Any, Any, Any] = (0, -1, STABLE, {}, {})
         member_epoch, previous_epoch, state, assigned, revoking = nothing if value is None else _current(value)
         self.members[member_id] = member = replace(
             known or ConsumerMember(member_id),

@@ -63,6 +63,7 @@ def upgraded(turn: Turn, group: ClassicGroup, topics: GroupTopics) -> ConsumerGr
     names: set[str] = set()
     for member in group.members.values():
         subscription = parse_subscription(_newest_metadata(member))
+        assert subscription is not None, "only groups whose subscriptions can be read are upgraded"
         names.update(subscription.topics)
         assigned = _ids(parse_assignment(member.assignment), topics)
         made = ConsumerMember(

@@ -48,7 +48,7 @@ def check_classic_commit(group: ClassicGroup | None, body: Any, api_version: int
     if generation >= 0 or body.member_id != "" or body.group_instance_id is not None:
         error = check_member(group, body.member_id, body.group_instance_id)
         if error:
-            raise ApiError(error, "no such member in the group")
+            raise ApiError(Code(error), "no such member in the group")
         if generation != group.generation:
             raise ApiError(Code.ILLEGAL_GENERATION, f"generation {generation}, but the group is in {group.generation}")
     elif not is_transactional and group.state != EMPTY:
@@ -132,16 +132,16 @@ def fetch(offsets: Offsets, group: Any, require_stable: bool) -> Any:
     for name, topic_id, indexes in asked:
         rows = []
         for index in indexes:
-            committed = known.get((name, index))
+            latest = known.get((name, index))
             row = message.OffsetFetchResponsePartitions(
                 partition_index=index, committed_offset=-1, committed_leader_epoch=-1, metadata=""
             )
             if require_stable and offsets.is_pending(group.group_id, (name, index)):
                 row.error_code = Code.UNSTABLE_OFFSET_COMMIT
-            elif committed is not None and _same_topic(committed.topic_id, topic_id):
-                row.committed_offset = committed.offset
-                row.committed_leader_epoch = committed.leader_epoch
-                row.metadata = committed.metadata
+            elif latest is not None and _same_topic(latest.topic_id, topic_id):
+                row.committed_offset = latest.offset
+                row.committed_leader_epoch = latest.leader_epoch
+                row.metadata = latest.metadata
             rows.append(row)
         answer.topics.append(message.OffsetFetchResponseTopics(name=name, topic_id=topic_id, partitions=rows))
     return answer

@@ -12,7 +12,7 @@ place, and after a reload the first alone has told everything that was acknowled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,22 +165,25 @@ class GroupShard:
 
     def activate(self, now: Millis) -> Outcome:
         """Every member is given its session from now on: nobody heard its heartbeats meanwhile."""
-        timers = []
+        timers: list[SetTimer] = []
         for group in self.groups.values():
-            for member in group.members.values():
-                key = (group.group_id, member.member_id)
-                if isinstance(group, ClassicGroup):
-                    timers.append(SetTimer(Timer("session", key), now + member.session_timeout_ms))
-                    continue
-                session_ms = self.consumer_settings(group.group_id).session_timeout_ms
-                if member.classic is not None:
-                    session_ms = member.classic.session_timeout_ms
-                timers.append(SetTimer(Timer("consumer session", key), now + session_ms))
-                if member.state == UNREVOKED:
-                    at_ms = now + max(0, member.rebalance_timeout_ms)
-                    timers.append(SetTimer(Timer("consumer rebalance", key), at_ms))
+            timers.extend(self._sessions(group, now))
         timers.append(SetTimer(EXPIRE_OFFSETS, now + self.settings.offsets_check_interval_ms))
         return Outcome(timers=tuple(timers))
+
+    def _sessions(self, group: Group, now: Millis) -> Iterator[SetTimer]:
+        if isinstance(group, ClassicGroup):
+            for each in group.members.values():
+                yield SetTimer(Timer("session", (group.group_id, each.member_id)), now + each.session_timeout_ms)
+            return
+        for member in group.members.values():
+            key = (group.group_id, member.member_id)
+            session_ms = self.consumer_settings(group.group_id).session_timeout_ms
+            if member.classic is not None:
+                session_ms = member.classic.session_timeout_ms
+            yield SetTimer(Timer("consumer session", key), now + session_ms)
+            if member.state == UNREVOKED:
+                yield SetTimer(Timer("consumer rebalance", key), now + max(0, member.rebalance_timeout_ms))
 
     def expire(self, timer: Timer, now: Millis) -> Outcome:
         if timer == EXPIRE_OFFSETS:
