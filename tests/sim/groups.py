@@ -33,6 +33,7 @@ from tests.sim.group_invariants import all_invariants
 
 TOPICS = ("t", "u", "v")
 CONVERGES_WITHIN_MS = 150_000
+RESTS_ON_TCP = ("ConsumerGroupHeartbeat", "JoinGroup")
 
 
 class InvariantViolated(AssertionError):
@@ -138,9 +139,10 @@ class GroupWorld:
     def send(self, client: Client, name: str, version: int, body: Any, answered: Callable[[Any], None]) -> None:
         """Both ways may fail. `answered` gets the response, an ApiError, or None when nothing came in time.
 
-        Heartbeats of KIP-848, and joins of static members, are not repeated by the network: they rest on TCP, which does not
-        either. A first heartbeat that is processed twice gives everything back that its first answer handed out, and a static
-        member that joins twice is two, of which the second fences the first (so it is in Kafka).
+        Heartbeats of KIP-848, and joins, are not repeated by the network: they rest on TCP, which does not either. A first
+        heartbeat that is processed twice gives everything back that its first answer handed out; a join that is processed
+        once more puts its member into a generation that it does not know of, and a static member that joins twice is two, of
+        which the second fences the first (so it is in Kafka).
         """
         done = [False]
 
@@ -168,7 +170,7 @@ class GroupWorld:
         delay_ms = self.delay()
         if not self.chance(self.faults):
             self.at(delay_ms, arrive)
-        is_repeatable = name != "ConsumerGroupHeartbeat" and getattr(body, "group_instance_id", None) is None
+        is_repeatable = name not in RESTS_ON_TCP and getattr(body, "group_instance_id", None) is None
         if self.chance(self.faults) and is_repeatable:
             self.at(delay_ms + self.random.randint(0, 2_000), arrive)
         self.at(client.request_timeout_ms, lambda: once(None))
