@@ -3,7 +3,8 @@
 //! ```text
 //!   reading   bytes -> whole frames, room grown only as bytes come
 //!   pending   at most one request at a time is under way; the next is not looked at before its answer is queued
-//!             (Kafka's rule: it keeps the order of answers and of effects)
+//!             (Kafka's rule: it keeps the order of answers and of effects). Produces that wait only for their disk or
+//!             their replicas are `parked`: those behind them go on
 //!   sending   queued pieces -> one gathered write, or a send straight from a file
 //! ```
 //!
@@ -20,13 +21,14 @@ use log::StorageFile;
 use mio::net::TcpStream;
 use replica::fetch::{Answer, Fetching};
 use replica::partition::Records;
-use replica::produce::{Produced, Unverified};
+use replica::produce::Unverified;
 use replica::view::PartitionKey;
 use wire::ErrorCode;
 use wire::frame::FrameError;
-use wire::header::RequestHeader;
+use wire::header::{PRODUCE, RequestHeader};
 
 use crate::intake::{Arrival, Intake, Spare};
+use crate::parked::ParkedProduces;
 use crate::sys;
 use crate::upcall::{Request, Ticket};
 
@@ -64,7 +66,6 @@ pub enum Pending {
         flexible: bool,
     },
     Fetch(Box<Fetching>),
-    Produce(Box<Produced>),
     Verify(Box<Verifying>),
 }
 
@@ -83,6 +84,7 @@ pub struct Connection {
     pub peer_host: Arc<str>,
     pub listener: usize,
     pub pending: Pending,
+    pub parked: ParkedProduces,
     pub ticket: Ticket,
     pub readable: bool,
     pub writable: bool,
@@ -130,6 +132,7 @@ impl Connection {
             peer_host,
             listener,
             pending: Pending::None,
+            parked: ParkedProduces::default(),
             ticket: 0,
             readable: true,
             writable: true,
@@ -152,6 +155,39 @@ impl Connection {
 
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
+    }
+
+    /// Whether the next request may be looked at.
+    pub fn may_start(&self) -> bool {
+        let may_overtake = self.parked.is_empty()
+            || (self.parked.has_room() && self.intake.next_api_key().is_none_or(|key| key == PRODUCE));
+        matches!(self.pending, Pending::None) && may_overtake && !self.is_backlogged() && !self.closing
+    }
+
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.pending, Pending::None) && self.parked.is_empty()
+    }
+
+    /// Whether a request with this ticket is still to be told that its time is over.
+    pub fn waits(&self, ticket: Ticket) -> bool {
+        (self.ticket == ticket && !matches!(self.pending, Pending::None)) || self.parked.waits(ticket)
+    }
+
+    /// Queues a produce answer, behind those that wait.
+    pub fn answer_produce(&mut self, ticket: Ticket, answer: Bytes) {
+        if let Some(answer) = self.parked.answer(ticket, answer) {
+            self.queue(Chunk::Memory(answer));
+        }
+    }
+
+    /// A parked produce is done, or its time is over.
+    pub fn settle_produce(&mut self, ticket: Ticket) -> Result<(), Closed> {
+        self.parked.settle(ticket)?;
+        while let Some(answer) = self.parked.next() {
+            self.queue(Chunk::Memory(answer));
+        }
+        Ok(())
     }
 
     /// The next whole request among the bytes received, without its size.

@@ -25,6 +25,7 @@ use replica::disk::{Disk, Uncommitted};
 use replica::partition::Partition;
 use replica::view::Published;
 
+use crate::inbox::together;
 use crate::reactor::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
 
@@ -291,9 +292,7 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
         let is_journaled = |each: &&Uncommitted| sizes[&each.partition.key()] <= journaled_bytes_max;
         let journaled: Vec<&Uncommitted> = batches.iter().filter(is_journaled).collect();
         self.journal(&journaled)?;
-        for each in journaled {
-            each.partition.committed(each.end_offset);
-        }
+        together(|| journaled.iter().for_each(|each| each.partition.committed(each.end_offset)));
         for each in batches.iter().filter(|each| !is_journaled(each)) {
             // The first of a partition's does it for all.
             each.partition.flush()?;

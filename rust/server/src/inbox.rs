@@ -1,9 +1,12 @@
 //! How everybody else reaches an event loop: messages in an inbox, and tickets that say which request they are about.
 //!
-//! INVARIANT: a loop that sleeps is woken by the first message; while its inbox holds any, it does not sleep.
+//! INVARIANT: a loop that sleeps is woken by the first message, or at the end of what is sent `together`; while its inbox holds
+//! any, it does not sleep.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mio::net::TcpStream;
@@ -39,7 +42,30 @@ pub enum Message {
 pub struct Inbox {
     index: usize,
     letters: Mutex<Letters>,
-    waker: Waker,
+    waker: Arc<Waker>,
+}
+
+thread_local! {
+    /// Loops that this thread has yet to wake, while it sends `together`.
+    static TO_WAKE: RefCell<Option<Vec<Arc<Waker>>>> = const { RefCell::new(None) };
+}
+
+/// What `act` sends from this thread wakes each loop once, when all of it is there: a loop that is woken by the first message
+/// takes the processor from whoever is about to send the second.
+pub fn together(act: impl FnOnce()) {
+    /// Wakes them even where `act` panics.
+    struct AtTheEnd;
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let to_wake = TO_WAKE.with_borrow_mut(Option::take).unwrap_or_default();
+            for waker in to_wake {
+                let _ = waker.wake();
+            }
+        }
+    }
+    TO_WAKE.with_borrow_mut(|to_wake| *to_wake = Some(Vec::new()));
+    let _at_the_end = AtTheEnd;
+    act();
 }
 
 #[derive(Default)]
@@ -51,7 +77,7 @@ struct Letters {
 
 impl Inbox {
     pub fn new(index: usize, poll: &Poll, token: Token) -> io::Result<Inbox> {
-        Ok(Inbox { index, letters: Mutex::default(), waker: Waker::new(poll.registry(), token)? })
+        Ok(Inbox { index, letters: Mutex::default(), waker: Arc::new(Waker::new(poll.registry(), token)?) })
     }
 
     pub fn send(&self, message: Message) {
@@ -64,7 +90,10 @@ impl Inbox {
         let must_wake = !letters.messages.is_empty() && std::mem::take(&mut letters.asleep);
         drop(letters);
         if must_wake {
-            let _ = self.waker.wake();
+            TO_WAKE.with_borrow_mut(|to_wake| match to_wake {
+                Some(later) => later.push(self.waker.clone()),
+                None => drop(self.waker.wake()),
+            });
         }
     }
 
@@ -135,6 +164,23 @@ mod tests {
         assert!(woken(&mut poll));
         inbox.send(Message::Stop);
         assert!(!woken(&mut poll), "it is awake already");
+    }
+
+    #[test]
+    fn what_is_sent_together_wakes_a_loop_at_the_end() {
+        let mut poll = Poll::new().unwrap();
+        let inbox = Inbox::new(3, &poll, Token(7)).unwrap();
+        assert!(inbox.may_sleep());
+        together(|| {
+            inbox.send(Message::RoomAgain);
+            assert!(!woken(&mut poll));
+            inbox.send(Message::RoomAgain);
+        });
+        assert!(woken(&mut poll));
+        assert_eq!(inbox.take().len(), 2);
+        assert!(inbox.may_sleep());
+        inbox.send(Message::RoomAgain);
+        assert!(woken(&mut poll), "later ones wake it at once again");
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl Intake {
         self.received.len()
     }
 
+    /// Which API the next request is of, once that much of it has come.
+    pub fn next_api_key(&self) -> Option<i16> {
+        let key = self.received.get(SIZE_BYTES..SIZE_BYTES + 2)?;
+        Some(i16::from_be_bytes([key[0], key[1]]))
+    }
+
     /// The next whole request, without its size.
     pub fn take_frame(&mut self, request_bytes_max: usize) -> Result<Option<BytesMut>, FrameError> {
         match next_frame(&self.received, request_bytes_max)? {

@@ -24,6 +24,7 @@ mod intake;
 pub mod jobs;
 pub mod kept;
 pub mod moving;
+mod parked;
 pub mod publisher;
 pub mod queries;
 pub mod reactor;

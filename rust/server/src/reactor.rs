@@ -23,7 +23,7 @@ use replica::purgatory::Wake;
 use slab::Slab;
 
 use crate::connection::{Closed, Connection, Pending};
-use crate::inbox::{Inbox, KEY_MAX, Message};
+use crate::inbox::{Inbox, KEY_MAX, Message, key_of};
 use crate::intake::Spare;
 use crate::shared::Shared;
 use crate::upcall::{Level, Ticket};
@@ -37,6 +37,7 @@ const LISTENERS: usize = usize::MAX / 2;
 /// Requests answered for one connection before the others get their turn.
 const REQUESTS_A_TURN: usize = 64;
 const IDLE_SWEEP_MS: u64 = 1000;
+const TIMERS_MIN: usize = 1024;
 
 pub struct Reactor {
     index: usize,
@@ -49,6 +50,7 @@ pub struct Reactor {
     addresses: HashMap<usize, IpAddr>,
     work: VecDeque<usize>,
     timers: BinaryHeap<Reverse<(u64, Ticket)>>,
+    timers_max: usize,
     next_number: u32,
     next_sweep_ms: u64,
     /// Connections that wait for room: in the queue of upcalls, or under the limit of queued bytes.
@@ -91,6 +93,7 @@ impl Reactor {
             addresses: HashMap::new(),
             work: VecDeque::new(),
             timers: BinaryHeap::new(),
+            timers_max: TIMERS_MIN,
             next_number: 0,
             next_sweep_ms: IDLE_SWEEP_MS,
             waiting_for_room: Vec::new(),
@@ -212,11 +215,10 @@ impl Reactor {
             let text = format!("closing connection from {}: {reason}", connection.peer_host);
             self.shared.upcalls.notice(Level::Info, text);
         }
-        match &mut connection.pending {
-            Pending::Fetch(fetching) => fetching.abandon(),
-            Pending::Produce(produced) => produced.settle(),
-            _ => {}
+        if let Pending::Fetch(fetching) = &mut connection.pending {
+            fetching.abandon();
         }
+        connection.parked.abandon();
         self.uncharge(connection.charged_bytes);
         let _ = self.poll.registry().deregister(&mut connection.stream);
         if let Some(ip) = self.addresses.remove(&key) {
@@ -277,9 +279,7 @@ impl Reactor {
                 self.push_again(key);
                 return self.flush(key).map(|()| false);
             }
-            let may_start =
-                matches!(connection.pending, Pending::None) && !connection.is_backlogged() && !connection.closing;
-            if !may_start {
+            if !connection.may_start() {
                 self.flush(key)?;
                 return Ok(false);
             }
@@ -326,6 +326,17 @@ impl Reactor {
         Ok(())
     }
 
+    /// `go_on` is called with the ticket then, unless the request is answered before. Those of requests that were are dropped
+    /// by and by: there are never many more of them than of the others.
+    fn set_timer(&mut self, deadline_ms: u64, ticket: Ticket) {
+        if self.timers.len() >= self.timers_max {
+            let connections = &self.connections;
+            self.timers.retain(|Reverse((_, each))| connections.get(key_of(*each)).is_some_and(|c| c.waits(*each)));
+            self.timers_max = TIMERS_MIN.max(2 * self.timers.len());
+        }
+        self.timers.push(Reverse((deadline_ms, ticket)));
+    }
+
     fn new_ticket(&mut self, key: usize) -> Ticket {
         self.next_number = self.next_number.wrapping_add(1);
         self.inbox.ticket(key, self.next_number)
@@ -346,8 +357,7 @@ impl Reactor {
         }
         self.next_sweep_ms = now + IDLE_SWEEP_MS;
         let idle = |(key, c): (usize, &Connection)| {
-            let waits = matches!(c.pending, Pending::None);
-            (waits && now.saturating_sub(c.last_active_ms) > idle_ms_max).then_some(key)
+            (c.is_idle() && now.saturating_sub(c.last_active_ms) > idle_ms_max).then_some(key)
         };
         let idle: Vec<usize> = self.connections.iter().filter_map(idle).collect();
         for key in idle {

@@ -1,7 +1,5 @@
 //! What a loop does with a request: Produce and Fetch are answered from the view, or wait; the rest goes up.
 
-use std::cmp::Reverse;
-
 use bytes::{Bytes, BytesMut};
 use replica::fetch::{Begun, FetchCall, Fetching};
 use replica::produce::{ProduceCaller, Unverified, produce, unverified};
@@ -132,7 +130,7 @@ impl Reactor {
         refused: &[(PartitionKey, ErrorCode)],
     ) -> Result<(), Closed> {
         let RequestHeader { api_version, correlation_id, .. } = header;
-        let acks = request.acks;
+        let (acks, request_bytes) = (request.acks, frame.len());
         let timeout_ms = request.timeout_ms.max(0) as u64;
         let client_id = header.client_id.map(|range| range.of(&frame).to_vec());
         let caller = ProduceCaller {
@@ -154,15 +152,13 @@ impl Reactor {
         }
         let ticket = self.new_ticket(key);
         if produced.must_wait() && produced.park(ticket, self.wake.clone()) {
-            let connection = &mut self.connections[key];
-            connection.ticket = ticket;
-            connection.pending = Pending::Produce(Box::new(produced));
-            self.timers.push(Reverse((self.shared.clock_ms() + timeout_ms, ticket)));
+            self.connections[key].parked.park(ticket, Box::new(produced), request_bytes);
+            self.set_timer(self.shared.clock_ms() + timeout_ms, ticket);
             return Ok(());
         }
         produced.settle();
         let bytes = produced.encode()?;
-        self.connections[key].queue(Chunk::Memory(bytes.into()));
+        self.connections[key].answer_produce(ticket, bytes.into());
         Ok(())
     }
 
@@ -204,18 +200,15 @@ impl Reactor {
             &self.wake,
             last_chance,
         )?;
-        let connection = &mut self.connections[key];
-        match answer {
-            Some(answer) => connection.queue_answer(answer),
-            None => {
-                if connection.ticket != ticket {
-                    connection.ticket = ticket;
-                    let deadline = shared.clock_ms() + fetching.max_wait_ms.max(0) as u64;
-                    self.timers.push(Reverse((deadline, ticket)));
-                }
-                connection.pending = Pending::Fetch(fetching);
+        let Some(answer) = answer else {
+            if self.connections[key].ticket != ticket {
+                self.connections[key].ticket = ticket;
+                self.set_timer(self.shared.clock_ms() + fetching.max_wait_ms.max(0) as u64, ticket);
             }
-        }
+            self.connections[key].pending = Pending::Fetch(fetching);
+            return Ok(());
+        };
+        self.connections[key].queue_answer(answer);
         Ok(())
     }
 
@@ -270,16 +263,16 @@ impl Reactor {
     /// A parked request may go on, or (`timed_out`) must.
     pub(super) fn go_on(&mut self, ticket: Ticket, timed_out: bool) {
         let key = key_of(ticket);
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
-        let result = match std::mem::replace(&mut connection.pending, Pending::None) {
-            Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
-            Pending::Produce(mut produced) => {
-                produced.settle();
-                produced.encode().map(|bytes| connection.queue(Chunk::Memory(bytes.into()))).map_err(Closed::from)
-            }
-            other => {
-                connection.pending = other;
-                return;
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.waits(ticket)) else { return };
+        let result = if connection.parked.waits(ticket) {
+            connection.settle_produce(ticket)
+        } else {
+            match std::mem::replace(&mut connection.pending, Pending::None) {
+                Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
+                other => {
+                    connection.pending = other;
+                    return;
+                }
             }
         };
         match result {
