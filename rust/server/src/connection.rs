@@ -89,6 +89,8 @@ pub struct Connection {
     pub readable: bool,
     pub writable: bool,
     pub last_active_ms: u64,
+    /// It has a turn to come, for answers that are there.
+    pub is_due: bool,
     /// Close once everything queued has been sent.
     pub closing: bool,
     /// The bytes this connection is charged with against `queued.max.request.bytes`.
@@ -137,6 +139,7 @@ impl Connection {
             readable: true,
             writable: true,
             last_active_ms: now_ms,
+            is_due: false,
             closing: false,
             charged_bytes: 0,
             intake: Intake::default(),

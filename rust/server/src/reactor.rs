@@ -257,6 +257,7 @@ impl Reactor {
     fn drive(&mut self, key: usize) {
         let result = self.turn(key);
         if let Some(connection) = self.connections.get_mut(key) {
+            connection.is_due = false;
             connection.rest(&mut self.spare);
         }
         self.recharge(key);

@@ -264,20 +264,30 @@ impl Reactor {
     pub(super) fn go_on(&mut self, ticket: Ticket, timed_out: bool) {
         let key = key_of(ticket);
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.waits(ticket)) else { return };
-        let result = if connection.parked.waits(ticket) {
-            connection.settle_produce(ticket)
-        } else {
-            match std::mem::replace(&mut connection.pending, Pending::None) {
-                Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
-                other => {
-                    connection.pending = other;
-                    return;
-                }
+        if connection.parked.waits(ticket) {
+            return self.settle_produce(key, ticket);
+        }
+        let result = match std::mem::replace(&mut connection.pending, Pending::None) {
+            Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
+            other => {
+                connection.pending = other;
+                return;
             }
         };
         match result {
             Ok(()) => self.drive(key),
             Err(why) => self.close(key, why),
+        }
+    }
+
+    /// Produces are settled by the dozen, when a disk has synced: those of one connection share its turn, and a write.
+    fn settle_produce(&mut self, key: usize, ticket: Ticket) {
+        let connection = &mut self.connections[key];
+        if let Err(why) = connection.settle_produce(ticket) {
+            return self.close(key, why);
+        }
+        if !std::mem::replace(&mut connection.is_due, true) {
+            self.work.push_back(key);
         }
     }
 }
