@@ -190,6 +190,7 @@ impl DirDisk {
     }
 
     fn run_committer(self: &Arc<Self>) {
+        crate::sys::work_in_bursts();
         let generation = wall_clock_ms() as u64;
         let disk = self.clone();
         let flush = move |partitions| {
