@@ -118,11 +118,10 @@ def offset_commit(ctx: Context, call: Call) -> Awaitable[Any]:
     body, by_id = call.request, call.api_version >= 10
     # Added to the clock it must stay a time that can be written down.
     body.retention_time_ms = min(body.retention_time_ms, RETENTION_MS_MAX)
-    # KAFKA: a topic without partitions is not answered.
-    body.topics = [topic for topic in body.topics if topic.partitions]
-    if body.topics and all(_is_there(ctx, topic, by_id) for topic in body.topics):
+    if body.topics and all(topic.partitions and _is_there(ctx, topic, by_id) for topic in body.topics):
         return _ask(ctx, call, body.group_id, body)
-    return _commit_what_is_there(ctx, call, Places(ctx, body.topics, by_id))
+    # KAFKA: a topic without partitions is not answered.
+    return _commit_what_is_there(ctx, call, Places(ctx, [topic for topic in body.topics if topic.partitions], by_id))
 
 
 def _is_there(ctx: Context, topic: Any, by_id: bool) -> bool:
@@ -136,8 +135,15 @@ def _is_there(ctx: Context, topic: Any, by_id: bool) -> bool:
 
 async def _commit_what_is_there(ctx: Context, call: Call, places: Places) -> Any:
     body, message = call.request, schemas.OFFSET_COMMIT_RESPONSE
-    body.topics = places.known
-    answered = (await _ask(ctx, call, body.group_id, body)).topics if places.known else []
+    asked = schemas.OFFSET_COMMIT_REQUEST(
+        group_id=body.group_id,
+        generation_id_or_member_epoch=body.generation_id_or_member_epoch,
+        member_id=body.member_id,
+        group_instance_id=body.group_instance_id,
+        retention_time_ms=body.retention_time_ms,
+        topics=places.known,
+    )
+    answered = (await _ask(ctx, call, body.group_id, asked)).topics if places.known else []
     parts = message.OffsetCommitResponseTopic, message.OffsetCommitResponsePartition
     return places.told(message, *parts, answered)
 

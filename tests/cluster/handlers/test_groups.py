@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.handlers import groups
+from cluster.handlers.dispatch import error_response
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
 from tests.cluster.handlers.fake import FakeContext, call, done
@@ -52,6 +53,17 @@ def test_offsets_of_what_is_not_there_are_refused_and_the_others_go_on(ctx) -> N
 def test_offsets_by_an_unknown_id_are_refused_as_such(ctx) -> None:
     assert commit(ctx, 10, topic("", 0, topic_id=UNKNOWN)) == [("", [(0, Code.UNKNOWN_TOPIC_ID)])]
     assert ctx.groups.asked == []
+
+
+def test_a_refusal_of_the_whole_names_what_is_not_there_too(ctx) -> None:
+    ctx.groups.answer = ApiError(Code.ILLEGAL_GENERATION)
+    asked = call("OffsetCommit", 9, group_id="g", topics=[topic("one", 0), topic("no-such", 4)])
+    with pytest.raises(ApiError) as caught:
+        done(groups.offset_commit(ctx, asked))
+    told = error_response(asked, caught.value)
+    assert [(each.name, each.partitions[0].error_code) for each in told.topics] == [
+        ("one", Code.ILLEGAL_GENERATION), ("no-such", Code.ILLEGAL_GENERATION),
+    ]  # fmt: skip
 
 
 def test_a_retention_that_no_clock_can_hold_is_cut(ctx) -> None:
