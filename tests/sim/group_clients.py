@@ -21,7 +21,7 @@ class Client:
     request_timeout_ms = 30_000
     session_timeout_ms = 0
     certain_for_ms = 0
-    """For so long after the coordinator heard it, nobody else is given what it has."""
+    """For so long after `certain_at`, nobody else is given what it has."""
     heard_at = 0
     member_id = ""
     synced_generation = -1
@@ -35,6 +35,10 @@ class Client:
         self.owned: set[Place] = set()
         self.acknowledged: dict[Place, int] = {}
         """The newest offset of each partition whose commit was acknowledged to this client."""
+
+    @property
+    def certain_at(self) -> int:
+        return self.heard_at
 
     def start(self) -> None:
         if not self.is_alive:
@@ -200,15 +204,21 @@ class ConsumerClient(Client):
 
     request_timeout_ms = 5_000
     session_timeout_ms = 45_000
-    # It may have been asked to give back by an answer that was lost.
+    # It may have been asked to give back by an answer that was lost: from then on it has so long, whatever it hears later.
     certain_for_ms = rebalance_timeout_ms = 30_000
+    settled_at = 0
+    """When it sent the last heartbeat whose answer asked nothing of it."""
+
+    @property
+    def certain_at(self) -> int:
+        return self.settled_at
 
     def begin(self) -> None:
         self.member_id = f"{self.name}-{self.life}"
         self.join()
 
     def join(self) -> None:
-        self.epoch, self.owned, self.heard_at = 0, set(), self.world.now
+        self.epoch, self.owned, self.heard_at, self.settled_at = 0, set(), self.world.now, self.world.now
         self.beat(full=True)
 
     def beat(self, full: bool = False) -> None:
@@ -262,6 +272,8 @@ class ConsumerClient(Client):
             }
             gave_back = bool(self.owned - told)
             self.owned = told
+        if not gave_back:
+            self.settled_at = sent_at
         self.commit(self.member_id, self.epoch)
         if gave_back:
             self.beat(full=True)

@@ -30,7 +30,7 @@ class OneOwner(Invariant):
                 assert len(held) == len(set(held)), f"two members of {group.group_id} hold the same partition"
         owners: dict[tuple[str, str, int], str] = {}
         for client in world.clients:
-            knows = world.now >= client.hangs_until and world.now - client.heard_at <= client.certain_for_ms
+            knows = world.now >= client.hangs_until and world.now - client.certain_at <= client.certain_for_ms
             for place in client.owned if client.is_alive and knows else ():
                 other = owners.setdefault((client.group, *place), client.name)
                 assert other == client.name, f"{place} of group {client.group} is owned by {other} and {client.name}"
