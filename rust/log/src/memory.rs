@@ -149,15 +149,23 @@ impl StorageFile for MemoryFile {
     }
 }
 
-/// Numbers from a seed (xorshift): enough to choose what a failure leaves behind.
-struct Chance(u64);
+/// Numbers from a seed (xorshift): enough to choose what a failure leaves behind, and for histories of logs.
+pub struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn of(seed: u64) -> Chance {
+        Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         ((self.0 >> 11) % bound.max(1) as u64) as usize
+    }
+
+    pub fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
     }
 }
 
@@ -196,7 +204,7 @@ impl MemoryStorage {
 
     /// A power failure as described above; `seed` decides what was lucky.
     pub fn power_loss(&self, seed: u64) -> MemoryStorage {
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut chance = Chance::of(seed);
         let entries = self.entries.lock();
         let paths: BTreeSet<&PathBuf> = entries.now.keys().chain(entries.synced.keys()).collect();
         let mut files = BTreeMap::new();

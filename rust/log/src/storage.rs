@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use crate::memory::MemoryStorage;
+pub use crate::memory::{Chance, MemoryStorage};
 
 pub trait StorageFile: Send + Sync {
     /// Reads at most `buffer.len()` bytes; fewer only at the end of the file.

@@ -11,28 +11,13 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::*;
-use log::storage::MemoryStorage;
+use log::storage::{Chance, MemoryStorage};
 use log::{Log, ReadError};
 use record::{BatchFacts, BatchView, Codec};
 
 const STEPS: usize = 120;
 const HISTORIES: u64 = 600;
 const SEGMENT_BYTES: u64 = 1500;
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 11) % bound.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// What the log should hold. One producer (9) is transactional.
 #[derive(Default)]
@@ -151,7 +136,7 @@ impl Run {
     fn new(seed: u64) -> Run {
         let storage = MemoryStorage::default();
         let (log, _) = try_open(&storage, opening(false, 0, 0)).unwrap();
-        let chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let chance = Chance::of(seed);
         Run { storage, log, model: Model::default(), chance, leader_epoch: 0, recovery_point: 0 }
     }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 
 use bytes::BytesMut;
 use log::journal::Replay;
-use log::storage::MemoryStorage;
+use log::storage::{Chance, MemoryStorage};
 use log::{Log, LogConfig, OpenOptions};
 use parking_lot::Mutex;
 use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
@@ -29,17 +29,6 @@ const STEPS: usize = 300;
 const HISTORIES: u64 = 200;
 /// Small enough for a file to be full every few rounds.
 const FILE_BYTES: u64 = 8 * 1024;
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 11) % bound.max(1) as u64) as usize
-    }
-}
 
 /// Collects what partitions hand over.
 #[derive(Default)]
@@ -129,7 +118,7 @@ impl Run {
     fn new(seed: u64) -> Run {
         let storage = MemoryStorage::default();
         let mut run = Run {
-            chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            chance: Chance::of(seed),
             topic: Arc::new(Topic::new(TOPIC_ID, "t", settings(1))),
             collector: Arc::default(),
             partitions: Vec::new(),

@@ -21,7 +21,7 @@ use common::{DIR, TOPIC_ID, cleaner, marker};
 use faults::{FAULTS, Fault, Image, Witnessed};
 use log::cleaner::{Cleaned, CompactionRules, Course, Interruption, LastRecords};
 use log::retention::Plan;
-use log::storage::MemoryStorage;
+use log::storage::{Chance, MemoryStorage};
 use log::{Log, LogConfig, OpenOptions, RetentionRules, Stop};
 use model::{Given, Model, Verdict};
 use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
@@ -33,21 +33,6 @@ const FAULTY_HISTORIES: u64 = 1000;
 const DELETE_RETENTION_MS: i64 = 200;
 const TRANSACTIONAL: [i64; 2] = [9, 10];
 const IDEMPOTENT: i64 = 11;
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 11) % bound.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// What the checkpoint files say: never ahead of the log.
 #[derive(Clone, Copy, Default)]
@@ -115,7 +100,7 @@ impl Run {
             storage,
             log,
             model: Model::default(),
-            chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            chance: Chance::of(seed),
             checkpoints: Checkpoints::default(),
             fault,
             leader_epoch: 0,
