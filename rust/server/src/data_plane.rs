@@ -19,7 +19,7 @@ use crate::config::{LogDirConfig, ServerConfig};
 use crate::decided::{self, Completer};
 use crate::disk::DirDisk;
 use crate::housekeeper::{Housekeeper, Housekeeping};
-use crate::inbox::{Message, reactor_of};
+use crate::inbox::{Message, reactor_of, together};
 use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
 use crate::moving::{Mover, Moves};
 use crate::publisher::{Dir, Publisher, ViewDelta};
@@ -177,15 +177,14 @@ impl DataPlane {
     }
 
     fn send_to_loops(&self, messages: impl Iterator<Item = (Ticket, Message)>) {
-        let mut of_loop: Vec<Vec<Message>> = self.shared.inboxes.iter().map(|_| Vec::new()).collect();
-        for (ticket, message) in messages {
-            if let Some(messages) = of_loop.get_mut(reactor_of(ticket)) {
-                messages.push(message);
+        let inboxes = &self.shared.inboxes;
+        together(|| {
+            for (ticket, message) in messages {
+                if let Some(inbox) = inboxes.get(reactor_of(ticket)) {
+                    inbox.send(message);
+                }
             }
-        }
-        for (inbox, messages) in self.shared.inboxes.iter().zip(of_loop) {
-            inbox.send_all(messages);
-        }
+        });
     }
 
     pub fn publish(&self, ticket: Ticket, delta: ViewDelta) {

@@ -81,13 +81,9 @@ impl Inbox {
     }
 
     pub fn send(&self, message: Message) {
-        self.send_all([message]);
-    }
-
-    pub fn send_all(&self, sent: impl IntoIterator<Item = Message>) {
         let mut letters = self.letters.lock();
-        letters.messages.extend(sent);
-        let must_wake = !letters.messages.is_empty() && std::mem::take(&mut letters.asleep);
+        letters.messages.push(message);
+        let must_wake = std::mem::take(&mut letters.asleep);
         drop(letters);
         if must_wake {
             TO_WAKE.with_borrow_mut(|to_wake| match to_wake {
