@@ -184,13 +184,13 @@ impl Connection {
         }
     }
 
-    /// A parked produce is done, or its time is over.
-    pub fn settle_produce(&mut self, ticket: Ticket) -> Result<(), Closed> {
-        self.parked.settle(ticket)?;
+    /// A parked produce is done, or its time is over. False if none waits with this ticket.
+    pub fn settle_produce(&mut self, ticket: Ticket) -> Result<bool, Closed> {
+        let is_settled = self.parked.settle(ticket)?;
         while let Some(answer) = self.parked.next() {
             self.queue(Chunk::Memory(answer));
         }
-        Ok(())
+        Ok(is_settled)
     }
 
     /// The next whole request among the bytes received, without its size.

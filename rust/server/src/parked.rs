@@ -67,14 +67,13 @@ impl ParkedProduces {
         None
     }
 
-    /// The request is done, or its time is over.
-    pub fn settle(&mut self, ticket: Ticket) -> Result<(), Malformed> {
-        let Some(entry) = self.entries.iter_mut().find(|each| each.ticket == ticket) else { return Ok(()) };
-        if let State::Waiting(produced) = &mut entry.state {
-            produced.settle();
-            entry.state = State::Answered(produced.encode()?.into());
-        }
-        Ok(())
+    /// The request is done, or its time is over. False if none waits with this ticket.
+    pub fn settle(&mut self, ticket: Ticket) -> Result<bool, Malformed> {
+        let Some(entry) = self.entries.iter_mut().find(|each| each.ticket == ticket) else { return Ok(false) };
+        let State::Waiting(produced) = &mut entry.state else { return Ok(false) };
+        produced.settle();
+        entry.state = State::Answered(produced.encode()?.into());
+        Ok(true)
     }
 
     /// The next answer, if nothing waits before it.

@@ -263,9 +263,18 @@ impl Reactor {
     /// A parked request may go on, or (`timed_out`) must.
     pub(super) fn go_on(&mut self, ticket: Ticket, timed_out: bool) {
         let key = key_of(ticket);
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.waits(ticket)) else { return };
-        if connection.parked.waits(ticket) {
-            return self.settle_produce(key, ticket);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.settle_produce(ticket) {
+            // Produces are settled by the dozen, when a disk has synced: those of one connection share its turn, and a write.
+            Ok(true) => {
+                if !std::mem::replace(&mut connection.is_due, true) {
+                    self.work.push_back(key);
+                }
+                return;
+            }
+            Ok(false) if connection.ticket != ticket => return,
+            Ok(false) => {}
+            Err(why) => return self.close(key, why),
         }
         let result = match std::mem::replace(&mut connection.pending, Pending::None) {
             Pending::Fetch(fetching) => self.answer_or_park(key, ticket, fetching, timed_out),
@@ -277,17 +286,6 @@ impl Reactor {
         match result {
             Ok(()) => self.drive(key),
             Err(why) => self.close(key, why),
-        }
-    }
-
-    /// Produces are settled by the dozen, when a disk has synced: those of one connection share its turn, and a write.
-    fn settle_produce(&mut self, key: usize, ticket: Ticket) {
-        let connection = &mut self.connections[key];
-        if let Err(why) = connection.settle_produce(ticket) {
-            return self.close(key, why);
-        }
-        if !std::mem::replace(&mut connection.is_due, true) {
-            self.work.push_back(key);
         }
     }
 }
