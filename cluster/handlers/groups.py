@@ -8,7 +8,7 @@ the items by `dispatch.error_response`.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.coordinator.values import Request
 from cluster.handlers.context import Call, Context, Coordinators
@@ -16,6 +16,9 @@ from cluster.handlers.coordination import partition_of
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 from pykafkacore.protocol.types import ZERO_UUID
+
+if TYPE_CHECKING:
+    from cluster.metadata.image import TopicImage
 
 RETENTION_MS_MAX = 1 << 62
 # Read, Delete, Describe, DescribeConfigs, AlterConfigs, by their bits.
@@ -76,7 +79,7 @@ class Places:
         self.known: list[Any] = []
         self._rows: list[tuple[Any, int | None]] = []
         for topic in topics:
-            image = ctx.image.topics.get(topic.topic_id) if by_id else ctx.image.topic_named(topic.name)
+            image = _image_of(ctx, topic, by_id)
             if image is None:
                 self._rows.append((topic, Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION))
                 continue
@@ -106,6 +109,10 @@ class Places:
         return response
 
 
+def _image_of(ctx: Context, topic: Any, by_id: bool) -> TopicImage | None:
+    return ctx.image.topics.get(topic.topic_id) if by_id else ctx.image.topic_named(topic.name)
+
+
 def _topic_row(like: Any, topic: Any, partitions: list[Any]) -> Any:
     """A row of the type `like` (or of its type), with the id where that type has one."""
     kind: Any = like if isinstance(like, type) else type(like)
@@ -126,7 +133,7 @@ def offset_commit(ctx: Context, call: Call) -> Awaitable[Any]:
 
 def _is_there(ctx: Context, topic: Any, by_id: bool) -> bool:
     """Such a topic is known by both its name and its id afterwards."""
-    image = ctx.image.topics.get(topic.topic_id) if by_id else ctx.image.topic_named(topic.name)
+    image = _image_of(ctx, topic, by_id)
     if image is None:
         return False
     topic.name, topic.topic_id = image.name, image.topic_id
