@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -197,8 +197,8 @@ def test_a_durable_topic_goes_on_where_there_is_no_room_for_a_journal(tmp_path: 
         assert not list((disk / "data").glob(".journal-*"))
 
 
-def test_rot_in_the_tail_is_cut_and_told(tmp_path: Path) -> None:
-    """Every batch of the tail is checked, unless the machine went on all the while and so has all that was written."""
+def rotten_tail(tmp_path: Path, at: Callable[[int], int]) -> Path:
+    """The segment of ten batches that a kill left unchecked, with a byte spoilt at `at(size)`, after a stop of the machine."""
     with Node(tmp_path, tmp_path / "data") as node:
         node.create()
         for _ in range(10):
@@ -206,9 +206,15 @@ def test_rot_in_the_tail_is_cut_and_told(tmp_path: Path) -> None:
         node.kill()
     segment = tmp_path / "data" / f"{TOPIC}-0" / f"{0:020}.log"
     content = bytearray(segment.read_bytes())
-    content[-100] ^= 0xFF
+    content[at(len(content))] ^= 0xFF
     segment.write_bytes(content)
     (tmp_path / "data" / ".last-life").unlink(missing_ok=True)
+    return segment
+
+
+def test_rot_in_the_tail_is_cut_and_told(tmp_path: Path) -> None:
+    """Every batch of the tail is checked, unless the machine went on all the while and so has all that was written."""
+    segment = rotten_tail(tmp_path, lambda size: size - 100)
     with Node(tmp_path, tmp_path / "data") as node:
         assert node.end() == 9
         assert "cut at offset 9" in node.output.read_text()
@@ -222,22 +228,14 @@ def recovery_report(directory: Path) -> list[dict[str, Any]]:
 
 
 def test_rot_in_the_middle_of_the_tail_is_reported_as_such(tmp_path: Path) -> None:
-    with Node(tmp_path, tmp_path / "data") as node:
-        node.create()
-        for _ in range(10):
-            assert node.produce()[0] == Code.NONE
-        node.kill()
-    segment = tmp_path / "data" / f"{TOPIC}-0" / f"{0:020}.log"
-    content = bytearray(segment.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    segment.write_bytes(content)
-    (tmp_path / "data" / ".last-life").unlink(missing_ok=True)
+    segment = rotten_tail(tmp_path, lambda size: size // 2)
+    segment_bytes = segment.stat().st_size
     with Node(tmp_path, tmp_path / "data") as node:
         end = node.end()
         [told] = [each for each in recovery_report(tmp_path / "data") if each["directory"].endswith(f"{TOPIC}-0")]
         assert told["truncated"]["is_rot"]
         assert told["truncated"]["at_offset"] == told["log_end_offset"] == end
-        assert told["kept_bytes"] + told["truncated"]["lost_bytes"] == len(content)
+        assert told["kept_bytes"] + told["truncated"]["lost_bytes"] == segment_bytes
         assert "rot, with sound batches behind it" in node.output.read_text()
         assert node.process.terminate() is None
         node.process.wait(30)
