@@ -236,7 +236,8 @@ class CoordinatorHost:
             self._waiting[ticket] = answer
             self._flush_later(partition)
             self._carry_out(hosted, hosted.runtime.submit(ticket, make_request(ticket), self.clock.steady_wall_ms()))
-            self._set_alarm(hosted)
+            if hosted.runtime.timers_changed:
+                self._set_alarm(hosted)
         return answer
 
     def in_task(self, work: Awaitable[Any]) -> Answer:
@@ -265,8 +266,9 @@ class CoordinatorHost:
     def _carry_out(self, hosted: _Hosted, effects: list[Any]) -> None:
         """In the order in which they were decided: what an effect leads to comes behind those that wait already, for its
         append must not come before theirs."""
-        self._effects.extend((hosted, effect) for effect in effects)
-        if self._carries_out:
+        for effect in effects:
+            self._effects.append((hosted, effect))
+        if self._carries_out or not effects:
             return
         self._carries_out = True
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cluster.handlers import core
@@ -39,7 +40,9 @@ class UpcallPump:
         self._nursery = nursery
         self._listeners = listeners
         controllers = ctx.node.controller_listener_names
-        self._kinds = [CONTROLLER if name in controllers else BROKER for name in listeners]
+        kinds = [CONTROLLER if name in controllers else BROKER for name in listeners]
+        self._of_clients = [kind == BROKER for kind in kinds]
+        self._handlers = [HANDLERS[kind] for kind in kinds]
         self._held: list[Any] | None = []
 
     def open(self) -> None:
@@ -52,22 +55,24 @@ class UpcallPump:
             self.on_request(upcall)
 
     def on_request(self, upcall: Any) -> None:
-        if self._held is not None and self._kinds[upcall.listener] == BROKER and upcall.api_key != API_VERSIONS_KEY:
+        api_key, api_version, place, client_id = upcall.api_key, upcall.api_version, upcall.listener, upcall.client_id
+        if self._held is not None and self._of_clients[place] and api_key != API_VERSIONS_KEY:
             self._held.append(upcall)
             return
-        api = BY_KEY[upcall.api_key]
-        listener = self._listeners[upcall.listener]
-        if upcall.api_key == API_VERSIONS_KEY and not api.serves(upcall.api_version):
+        api = BY_KEY[api_key]
+        listener = self._listeners[place]
+        if api_key == API_VERSIONS_KEY and not api.serves(api_version):
             self._plane.respond(upcall.ticket, core.unsupported_api_versions(self._ctx, listener))
             return
         try:
-            request = api.request.decode(upcall.body, upcall.api_version)
+            request = api.request.decode(upcall.body, api_version)
         except MalformedMessage as error:
-            self._close(upcall, f"malformed {api.name} v{upcall.api_version}: {error}")
+            self._close(upcall, f"malformed {api.name} v{api_version}: {error}")
             return
-        client_id = None if upcall.client_id is None else upcall.client_id.decode("utf-8", "surrogateescape")
-        call = Call(api, upcall.api_version, request, client_id, listener, upcall.peer_host)
-        handler = HANDLERS[self._kinds[upcall.listener]].get(api.name)
+        if client_id is not None:
+            client_id = client_id.decode("utf-8", "surrogateescape")
+        call = Call(api, api_version, request, client_id, listener, upcall.peer_host)
+        handler = self._handlers[place].get(api.name)
         if handler is None:
             self._close(upcall, f"{api.name} is not answered on listener {listener}")
             return
@@ -77,7 +82,7 @@ class UpcallPump:
             self._fail(upcall, call, error)
             return
         if isinstance(result, Answer):
-            result.then(lambda outcome: self._told(upcall, call, outcome, result.scope))
+            result.then(partial(self._told, upcall, call, result))
         elif isinstance(result, Awaitable):
             self._nursery.start_soon(self._finish, upcall, call, result)
         else:
@@ -88,13 +93,13 @@ class UpcallPump:
     def _keep(self, scope: int, upcall: Any, body: bytes) -> None:
         self._plane.core.keep(scope, (upcall.api_key, upcall.api_version, upcall.listener, upcall.body), body)
 
-    def _told(self, upcall: Any, call: Call, outcome: Any, scope: int | None) -> None:
+    def _told(self, upcall: Any, call: Call, answer: Answer, outcome: Any) -> None:
         if isinstance(outcome, Exception):
             self._fail(upcall, call, outcome)
             return
         body = self._respond(upcall, call, outcome)
-        if body is not None and scope is not None:
-            self._keep(scope, upcall, body)
+        if body is not None and answer.scope is not None:
+            self._keep(answer.scope, upcall, body)
 
     async def _finish(self, upcall: Any, call: Call, result: Awaitable[Any]) -> None:
         try:

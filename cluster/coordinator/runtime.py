@@ -74,12 +74,6 @@ class Perform(NamedTuple):
     effect: Any
 
 
-@dataclass(slots=True)
-class _Parked:
-    wait_offset: int
-    effect: Respond | Fail | Perform
-
-
 class ShardRuntime:
     def __init__(
         self,
@@ -104,11 +98,14 @@ class ShardRuntime:
         self.high_watermark = 0
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._parked: deque[_Parked] = deque()
+        # (offset that the high watermark has to reach, effect)
+        self._parked: deque[tuple[int, Respond | Fail | Perform]] = deque()
         self._later: set[int] = set()
         self._timers: dict[Timer, int] = {}
         self._timer_heap: list[tuple[int, int, Timer]] = []
         self._timer_sequence = 0
+        self.timers_changed = False
+        """Since `deadline` was last asked."""
         self._standing = None if kept is None else StandingAnswers(kept)
 
     @property
@@ -177,8 +174,8 @@ class ShardRuntime:
             return []
         self.high_watermark = high_watermark
         released = []
-        while self._parked and self._parked[0].wait_offset <= high_watermark:
-            released.append(self._parked.popleft().effect)
+        while self._parked and self._parked[0][0] <= high_watermark:
+            released.append(self._parked.popleft()[1])
         return released
 
     def append_failed(self, leader_epoch: int, reason: str) -> list[Any]:
@@ -197,6 +194,7 @@ class ShardRuntime:
 
     def deadline(self) -> int | None:
         """When `expire` is due next."""
+        self.timers_changed = False
         self._tidy_timers()
         return self._timer_heap[0][0] if self._timer_heap else None
 
@@ -221,20 +219,8 @@ class ShardRuntime:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _take(self, outcome: Outcome, ticket: int | None, now: int, effects: list[Any]) -> None:
-        encoded = [self._encode(each) for each in outcome.records]
-        if outcome.transaction is not None:
-            effects.extend(self.flush())
-        elif outcome.atomic:
-            self._make_room(len(encoded), sum(map(self._size, encoded)), effects)
-        for each, value in zip(outcome.records, encoded, strict=True):
-            if not outcome.atomic:
-                self._make_room(1, self._size(value), effects)
-            self.shard.apply(self.next_offset, each)
-            self.next_offset += 1
-            self._batch.append(value)
-            self._batch_bytes += self._size(value)
-        if outcome.transaction is not None:
-            effects.extend(self._cut(outcome.transaction))
+        if outcome.records:
+            self._write(outcome, effects)
         for fact in outcome.facts:
             self.shard.observe(fact, now)
         if self._standing is not None and self.shard.touched:
@@ -255,6 +241,23 @@ class ShardRuntime:
             self._park(Respond(ticket, outcome.response, scope), effects)
         for effect in outcome.effects:
             self._park(Perform(effect), effects)
+
+    def _write(self, outcome: Outcome, effects: list[Any]) -> None:
+        encoded = [self._encode(each) for each in outcome.records]
+        sizes = [self._size(each) for each in encoded]
+        if outcome.transaction is not None:
+            effects.extend(self.flush())
+        elif outcome.atomic:
+            self._make_room(len(encoded), sum(sizes), effects)
+        for record, value, size in zip(outcome.records, encoded, sizes, strict=True):
+            if not outcome.atomic:
+                self._make_room(1, size, effects)
+            self.shard.apply(self.next_offset, record)
+            self.next_offset += 1
+            self._batch.append(value)
+            self._batch_bytes += size
+        if outcome.transaction is not None:
+            effects.extend(self._cut(outcome.transaction))
 
     def _is_renewed(self, standing: StandingAnswers, timer: Timer, now: int) -> bool:
         """It runs on: its answer was given meanwhile."""
@@ -279,11 +282,11 @@ class ShardRuntime:
         if self.next_offset <= self.high_watermark:
             effects.append(effect)
         else:
-            self._parked.append(_Parked(self.next_offset, effect))
+            self._parked.append((self.next_offset, effect))
 
     def _drop(self, reason: str) -> list[Any]:
         effects: list[Any] = []
-        tickets = [each.effect.ticket for each in self._parked if not isinstance(each.effect, Perform)]
+        tickets = [effect.ticket for _, effect in self._parked if not isinstance(effect, Perform)]
         for ticket in (*tickets, *sorted(self._later)):
             effects.append(Fail(ticket, ApiError(self._lost_leadership, reason)))
         effects.append(Dropped(self.leader_epoch, reason))
@@ -298,6 +301,7 @@ class ShardRuntime:
         return effects
 
     def _set_timer(self, change: SetTimer | CancelTimer) -> None:
+        self.timers_changed = True
         if isinstance(change, CancelTimer):
             self._timers.pop(change.timer, None)
             return

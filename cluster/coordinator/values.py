@@ -11,6 +11,7 @@ The schemas are those of `pykafkacore.protocol.schemas.coordinator_records`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pykafkacore.protocol.log_records import (
@@ -67,10 +68,16 @@ def encode(logged: Logged) -> Encoded:
     if isinstance(logged, Marker):
         return b"", None
     record = logged.record if isinstance(logged, Pending) else logged
-    key = encode_coordinator_key(record.key_message, record.key)
+    key = (_encoded_key if isinstance(record.key, tuple) else encode_coordinator_key)(record.key_message, record.key)
     if record.value is None:
         return key, None
     return key, encode_versioned(record.value_message, record.value, record.value_version)
+
+
+@lru_cache(maxsize=16_384)
+def _encoded_key(key_message: Message, key: tuple[Any, ...]) -> bytes:
+    """Keys that are tuples come again and again."""
+    return encode_coordinator_key(key_message, key)
 
 
 def encoded_bytes(encoded: Encoded) -> int:

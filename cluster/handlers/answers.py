@@ -8,14 +8,13 @@ INVARIANT: a coroutine given to `stepped` awaits Answers only. What needs a cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 Told = Callable[[Any], None]
 """Gets the value, or the exception that stands for it."""
 
 _PENDING = object()
-_NOBODY: tuple[Told, ...] = ()
 
 
 class Answer:
@@ -25,23 +24,24 @@ class Answer:
     """
 
     __slots__ = ("_outcome", "_told", "scope")
+    _told: Sequence[Told]
 
     def __init__(self) -> None:
         self.scope: int | None = None
         self._outcome: Any = _PENDING
-        self._told: list[Told] | tuple[Told, ...] = _NOBODY
+        self._told = ()
 
     def settle(self, outcome: Any) -> None:
         assert self._outcome is _PENDING, "an answer is given once"
         self._outcome = outcome
-        waiting, self._told = self._told, _NOBODY
+        waiting, self._told = self._told, ()
         for told in waiting:
             told(outcome)
 
     def then(self, told: Told) -> None:
         """`told(outcome)` is called when it is settled, or at once."""
         if self._outcome is _PENDING:
-            self._told = [*self._told, told]
+            self._told = (*self._told, told)
         else:
             told(self._outcome)
 

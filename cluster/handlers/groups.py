@@ -8,6 +8,7 @@ the items by `dispatch.error_response`.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cluster.coordinator.values import Request
@@ -26,24 +27,17 @@ GROUP_OPERATIONS = 0b1101_0100_1000
 
 
 def request_for(ctx: Context, call: Call, body: Any, ticket: int) -> Request:
-    return Request(
-        ticket=ticket,
-        api_name=call.api.name,
-        api_version=call.api_version,
-        body=body,
-        client_id=call.client_id or "",
-        # KAFKA: Java writes an address with a slash in front.
-        client_host=f"/{call.peer_host}",
-        fresh_id=ctx.fresh_id(),
-    )
+    # KAFKA: Java writes an address with a slash in front.
+    host = f"/{call.peer_host}"
+    return Request(ticket, call.api.name, call.api_version, body, call.client_id or "", host, ctx.fresh_id())
 
 
 def _ask(ctx: Context, call: Call, group_id: str, body: Any) -> Awaitable[Any]:
     groups = ctx.groups
-    if not groups.partition_count:
+    partition_count = groups.partition_count
+    if not partition_count:
         raise ApiError(Code.COORDINATOR_NOT_AVAILABLE, "the topic of the group coordinators is not there yet")
-    partition = partition_of(group_id, groups.partition_count)
-    return groups.ask(partition, lambda ticket: request_for(ctx, call, body, ticket))
+    return groups.ask(partition_of(group_id, partition_count), partial(request_for, ctx, call, body))
 
 
 def of_group(ctx: Context, call: Call) -> Awaitable[Any]:
@@ -125,19 +119,23 @@ def offset_commit(ctx: Context, call: Call) -> Awaitable[Any]:
     body, by_id = call.request, call.api_version >= 10
     # Added to the clock it must stay a time that can be written down.
     body.retention_time_ms = min(body.retention_time_ms, RETENTION_MS_MAX)
-    if body.topics and all(topic.partitions and _is_there(ctx, topic, by_id) for topic in body.topics):
+    if body.topics and _are_there(ctx, body.topics, by_id):
         return _ask(ctx, call, body.group_id, body)
     # KAFKA: a topic without partitions is not answered.
     return _commit_what_is_there(ctx, call, Places(ctx, [topic for topic in body.topics if topic.partitions], by_id))
 
 
-def _is_there(ctx: Context, topic: Any, by_id: bool) -> bool:
-    """Such a topic is known by both its name and its id afterwards."""
-    image = _image_of(ctx, topic, by_id)
-    if image is None:
-        return False
-    topic.name, topic.topic_id = image.name, image.topic_id
-    return all(row.partition_index in image.partitions for row in topic.partitions)
+def _are_there(ctx: Context, topics: list[Any], by_id: bool) -> bool:
+    """Whether all topics and partitions exist. Each is known by both its name and its id afterwards."""
+    for topic in topics:
+        image = _image_of(ctx, topic, by_id)
+        if image is None or not topic.partitions:
+            return False
+        topic.name, topic.topic_id = image.name, image.topic_id
+        for row in topic.partitions:
+            if row.partition_index not in image.partitions:
+                return False
+    return True
 
 
 async def _commit_what_is_there(ctx: Context, call: Call, places: Places) -> Any:

@@ -575,19 +575,31 @@ class _WriterSource(_Source):
         section = self.name("t")
         self.line(f"{section} = []")
         for field in tagged:
-            self.line(f"if {self.differs(field, f'{source}.{field.name}')}:")
+            value = f"{source}.{field.name}"
+            self.line(f"if {self.differs(field, value)}:")
             self.indent += 1
+            if field.type in FIXED and not field.is_array:
+                self.fixed_tag(field, value, section)
+                self.indent -= 1
+                continue
             parts, outer = self.name("p"), self.add
             self.line(f"{parts} = []; {parts}add = {parts}.append")
             self.add = f"{parts}add"
-            self.field(field, f"{source}.{field.name}")
+            self.field(field, value)
             self.flush()
             self.add = outer
             self.line(f"{parts} = join({parts})")
             self.line(f"{section}.append({encode_uvarint(field.tag or 0)!r} + uvarint(len({parts})) + {parts})")
             self.indent -= 1
-        self.line(f"{self.add}(uvarint(len({section})))")
+        self.line(f"{self.add}(UV[len({section})])")
         self.line(f"if {section}: {self.add}(join({section}))")
+
+    def fixed_tag(self, field: FieldSpec, value: str, section: str) -> None:
+        """A tagged field whose size is known beforehand."""
+        code, size = FIXED[field.type]
+        front = encode_uvarint(field.tag or 0) + encode_uvarint(size)
+        pack_it = self.constant("P", ByteLayout(f">{len(front)}s{code}").pack)
+        self.line(f"{section}.append({pack_it}({front!r}, {value}))")
 
 
 def make_writer(root: StructSpec, classes: dict[str, type], version: int, flexible: bool) -> Callable[..., bytes]:

@@ -45,6 +45,9 @@ CONTROL_RECORDS: dict[int, Message] = {
 }
 
 
+_INT16 = [pack(">h", number) for number in range(128)]
+
+
 def _messages(module: ModuleType) -> list[Message]:
     return [value for name, value in vars(module).items() if name.isupper()]
 
@@ -98,7 +101,7 @@ def decode_metadata_record(data: bytes | memoryview) -> tuple[Message, int, Any]
 
 def encode_versioned(message: Message, struct: Any, version: int) -> bytes:
     """An int16 version and the body: values of coordinator records, and the serialised principal."""
-    return pack(">h", version) + message.encode(struct, version)
+    return _INT16[version] + message.encode(struct, version)
 
 
 def decode_versioned(message: Message, data: bytes | memoryview) -> tuple[int, Any]:
@@ -112,7 +115,7 @@ def decode_versioned(message: Message, data: bytes | memoryview) -> tuple[int, A
 def encode_coordinator_key(message: Message, struct: Any) -> bytes:
     """The key of a coordinator record: its type and a body that has only one version."""
     assert message.api_key is not None, f"{message.name} is not the key of a coordinator record"
-    return pack(">h", message.api_key) + message.encode(struct, message.versions[1])
+    return _INT16[message.api_key] + message.encode(struct, message.versions[1])
 
 
 def decode_coordinator_key(

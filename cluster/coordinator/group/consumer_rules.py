@@ -517,9 +517,9 @@ def check_commit(group: ConsumerGroup, request: Request, is_transactional: bool)
     return member
 
 
-def may_commit(member: ConsumerMember | None, member_epoch: int, topic_id: bytes, partition: int) -> bool:
+def may_commit(member: ConsumerMember, member_epoch: int, topic_id: bytes, partition: int) -> bool:
     """KIP-1251: an older epoch counts for what the member has held since then."""
-    if member is None or member_epoch == member.member_epoch:
+    if member_epoch == member.member_epoch:
         return True
     assigned_in = member.assigned.get(topic_id, {}).get(partition)
     return assigned_in is not None and member_epoch >= assigned_in

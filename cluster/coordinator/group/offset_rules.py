@@ -75,15 +75,13 @@ def commit(
     found: list[Record] = []
     response = message()
     for topic in body.topics:
-        told = message.OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
-        response.topics.append(told)
+        rows = []
         for partition in topic.partitions:
             error: int = Code.STALE_MEMBER_EPOCH
-            if may_commit(member, _generation(body), topic.topic_id, partition.partition_index):
+            if member is None or may_commit(member, _generation(body), topic.topic_id, partition.partition_index):
                 error = _take(found, body.group_id, topic, partition, now, expire_ms, settings)
-            told.partitions.append(
-                message.OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=error)
-            )
+            rows.append(message.OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=error))
+        response.topics.append(message.OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=rows))
     return found, response
 
 

@@ -5,7 +5,7 @@ KAFKA: value versions are those that 4.4 writes: offsets v4 (v1 with a retention
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cluster.coordinator.values import Record
 from pykafkacore.protocol.log_records import GROUP_RECORDS
@@ -27,24 +27,37 @@ OFFSET_VERSION_WITH_RETENTION = 1
 GROUP_VERSION = 3
 
 
+class OffsetKey(NamedTuple):
+    """The fields of an OffsetCommitKey. A tuple, for it is made with every commit."""
+
+    group: str
+    topic: str
+    partition: int
+
+
+class OffsetValue(NamedTuple):
+    """The fields of an OffsetCommitValue."""
+
+    offset: int
+    leader_epoch: int
+    metadata: str
+    commit_timestamp: Millis
+    expire_timestamp: Millis
+    topic_id: bytes
+
+
 def commit_record(group_id: str, topic: Any, row: Any, now: Millis, expire_ms: Millis) -> Record:
     """A row of an OffsetCommit, or TxnOffsetCommit, of a topic with its name and its id. No `expire_ms`: -1."""
-    value = OFFSET_COMMIT_VALUE(
-        offset=row.committed_offset,
-        leader_epoch=row.committed_leader_epoch,
-        metadata=row.committed_metadata or "",
-        commit_timestamp=now,
-        expire_timestamp=expire_ms,
-        topic_id=topic.topic_id,
+    value = OffsetValue(
+        row.committed_offset, row.committed_leader_epoch, row.committed_metadata or "", now, expire_ms, topic.topic_id
     )
-    key = OFFSET_COMMIT_KEY(group=group_id, topic=topic.name, partition=row.partition_index)
     version = OFFSET_VERSION_WITH_RETENTION if expire_ms >= 0 else OFFSET_VERSION
+    key = OffsetKey(group_id, topic.name, row.partition_index)
     return Record(OFFSET_COMMIT_KEY, key, OFFSET_COMMIT_VALUE, value, version)
 
 
 def offset_tombstone(group_id: str, topic: str, partition: int) -> Record:
-    key = OFFSET_COMMIT_KEY(group=group_id, topic=topic, partition=partition)
-    return Record(OFFSET_COMMIT_KEY, key, OFFSET_COMMIT_VALUE, None, OFFSET_VERSION)
+    return Record(OFFSET_COMMIT_KEY, OffsetKey(group_id, topic, partition), OFFSET_COMMIT_VALUE, None, OFFSET_VERSION)
 
 
 def group_record(group: ClassicGroup) -> Record:

@@ -147,10 +147,10 @@ class GroupShard:
                 self._tidy(group_id)
             return
         record = logged.record if isinstance(logged, Pending) else logged
-        if records.is_classic_group(record):
-            self._apply_group(record)
-        elif records.is_offset(record):
+        if records.is_offset(record):
             self._apply_offset(offset, logged, record)
+        elif records.is_classic_group(record):
+            self._apply_group(record)
         else:
             self._apply_consumer(record)
 
@@ -228,7 +228,8 @@ class GroupShard:
             self.offsets.apply_pending(logged.producer_id, group_id, place, committed)
         else:
             self.offsets.apply(group_id, place, committed)
-        self._tidy(group_id)
+        if committed is None or group_id not in self.groups:
+            self._tidy(group_id)
 
     def _tidy(self, group_id: str) -> None:
         """A group that only has offsets comes and goes with them."""
