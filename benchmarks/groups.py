@@ -3,7 +3,10 @@
     stable    10 and 100 members on 900 partitions: a member joins, leaves, is killed; until every partition has an owner, every
               member its share, and all of them the group's newest epoch. A kill is counted from when its session is over
     idle      1,000 groups of five members that only heartbeat: the broker's part of one processor
-    produce   p99 of paced producers beside those groups: while all are quiet, and while a member of each leaves and comes back
+    produce   p99 of paced producers beside those groups: while all are quiet, while a member of each leaves and comes back, and
+              while as much happens to the groups of another broker of the same kind, on the same processors: what the second
+              has beyond the third is what a broker's groups do to its own producers. The members, who have machines of their
+              own in earnest, give way to all others
 
 The brokers run with their defaults, but for the session of the group whose members are killed, and the interval of idle ones,
 which is Apache Kafka's default on both sides. Members are those of `group_members`,
@@ -13,12 +16,14 @@ which notice what moves, and that no partition has two owners. Run: python -m be
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +141,7 @@ class Multitude:
     """A thousand groups, each with a topic's partitions for its members."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
+        broker.create_topic(topic, MEMBERS)
         self.broker, self.topic, self.crowd = broker, topic, Crowd()
         prefix = fresh_name("many")
         wait_for_coordinator(broker.port, prefix)
@@ -179,7 +185,6 @@ class Multitude:
 def idle(sides: list[Broker], rounds: int) -> None:
     found: Found = {broker.name: {} for broker in sides}
     for broker in sides:
-        broker.create_topic("idle", MEMBERS)
         multitude = Multitude(broker, "idle")
         for _ in range(rounds):
             part, beats = multitude.idle(20)
@@ -192,36 +197,52 @@ def idle(sides: list[Broker], rounds: int) -> None:
 
 
 def produce(sides: list[Broker], rounds: int, seconds: float = 10) -> None:
-    for broker in sides:
-        broker.create_topic("idle", MEMBERS)
-        broker.create_topic("paced", 6)
     found: Found = {broker.name: {} for broker in sides}
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
     for broker in sides:
-        multitude = Multitude(broker, "idle")
-        for _ in load.rounds(rounds):
-            for state in ("quiet", "rebalancing"):
-                result = beside(multitude, broker, seconds, churns=state == "rebalancing")
-                found[broker.name].setdefault(state, []).append(result["latency"]["p99_us"] / 1000)
-        multitude.crowd.close()
+        broker.create_topic("paced", 6)
+        with another(broker) as other:
+            here, elsewhere = (Multitude(each, "idle") for each in (broker, other))
+            states = {"quiet": (here, False), "rebalancing": (here, True), "those of another broker": (elsewhere, True)}
+            for _ in load.rounds(rounds):
+                for state, (multitude, churns) in states.items():
+                    result, changes = beside(multitude, broker, seconds, churns)
+                    found[broker.name].setdefault(state, []).append(result["latency"]["p99_us"] / 1000)
+                    print(f"{broker.name}, {state}: {changes / result['seconds']:.0f} changes/s", flush=True)
+            for multitude in (here, elsewhere):
+                multitude.crowd.close()
     ours, theirs = (found[broker.name] for broker in sides)
-    for state in ("quiet", "rebalancing"):
-        tell(f"produce p99 while 1,000 groups are {state}", ours[state], theirs[state], "ms")
+    for state in ours:
+        tell(f"produce p99, 1,000 groups: {state}", ours[state], theirs[state], "ms")
 
 
-def beside(multitude: Multitude, broker: Broker, seconds: float, churns: bool) -> Any:
-    """One run of paced producers while the groups heartbeat, or rebalance."""
+@contextmanager
+def another(broker: Broker) -> Iterator[Broker]:
+    """One more of its kind."""
+    other = type(broker)(broker.directory.with_name(f"{broker.directory.name}-other"), extra=broker.extra)
+    other.format()
+    other.start()
+    try:
+        yield other
+    finally:
+        other.stop()
+
+
+def beside(multitude: Multitude, broker: Broker, seconds: float, churns: bool) -> tuple[Any, int]:
+    """One run of paced producers while the groups heartbeat, or rebalance; how many members left and came."""
     common = {"port": broker.port, "topic": "paced", "partitions": 6, "producers": 4, "in-flight": 1, "batch-bytes": 1024}
     results: list[Any] = []
     arguments = {**common, "record-bytes": 512, "rate": 1000, "seconds": seconds, "warmup": 1}
     thread = threading.Thread(target=lambda: results.append(run_load(arguments)))
     thread.start()
     is_over = lambda _: not thread.is_alive()  # noqa: E731
+    changes = 0
     if churns:
-        multitude.churn(is_over, period_s=INTERVAL_S * 2)
+        changes = multitude.churn(is_over, period_s=INTERVAL_S * 2)
     else:
         multitude.crowd.run(is_over, seconds + 60)
     thread.join()
-    return results[0]
+    return results[0], changes
 
 
 # Ours asks for heartbeats as often as it takes lightly, unless told how often: of idle groups both are to have as many.
