@@ -7,19 +7,15 @@ Sources: KIP-595, KIP-996; PROTOCOL E.3 gives the order of the checks, which pee
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg
 from cluster.raft.messages import NO_NODE
+from cluster.raft.replica import FatalInconsistency, Replica
 from cluster.raft.roles import Candidate, Follower, Leader, Prospective, Resigned, Unattached
 from pykafkacore.protocol.errors import Code
 
-if TYPE_CHECKING:
-    from cluster.raft.node import RaftNode
 
-
-def on_vote_request(node: RaftNode, request: msg.VoteRequest, ticket: int, now: int) -> None:
+def on_vote_request(node: Replica, request: msg.VoteRequest, ticket: int, now: int) -> None:
     error = _vote_error(node, request)
     granted = False
     if error == Code.NONE:
@@ -32,7 +28,7 @@ def on_vote_request(node: RaftNode, request: msg.VoteRequest, ticket: int, now: 
     node.emit(fx.Reply(ticket, node.quorum_response(error, vote_granted=granted)))
 
 
-def _vote_error(node: RaftNode, request: msg.VoteRequest) -> Code:
+def _vote_error(node: Replica, request: msg.VoteRequest) -> Code:
     if request.cluster_id is not None and request.cluster_id != node.config.cluster_id:
         return Code.INCONSISTENT_CLUSTER_ID
     if min(request.last_epoch, request.last_offset, request.replica_epoch, request.candidate.node_id) < 0:
@@ -47,14 +43,14 @@ def _vote_error(node: RaftNode, request: msg.VoteRequest) -> Code:
     return Code.NONE
 
 
-def would_pre_vote(node: RaftNode, request: msg.VoteRequest) -> bool:
+def would_pre_vote(node: Replica, request: msg.VoteRequest) -> bool:
     role = node.role
     if isinstance(role, Leader) or (isinstance(role, Follower) and role.has_fetched):
         return False
     return node.log.admits(request.last_epoch, request.last_offset)
 
 
-def _vote(node: RaftNode, request: msg.VoteRequest, now: int) -> bool:
+def _vote(node: Replica, request: msg.VoteRequest, now: int) -> bool:
     if not isinstance(node.role, Unattached | Prospective):
         # KAFKA: a candidate that is asked again by itself does not happen; followers have a leader in this epoch.
         return False
@@ -67,7 +63,7 @@ def _vote(node: RaftNode, request: msg.VoteRequest, now: int) -> bool:
 
 
 def on_vote_response(
-    node: RaftNode, peer: int, response: msg.QuorumResponse | None, context: tuple[int, bool], now: int
+    node: Replica, peer: int, response: msg.QuorumResponse | None, context: tuple[int, bool], now: int
 ) -> None:
     epoch, pre_vote = context
     role = node.role
@@ -89,7 +85,7 @@ def on_vote_response(
         role.votes[peer] = response.vote_granted
 
 
-def poll_election(node: RaftNode, role: Prospective | Candidate, now: int) -> None:
+def poll_election(node: Replica, role: Prospective | Candidate, now: int) -> None:
     granted_count = sum(1 for vote in role.votes.values() if vote)
     refused_count = sum(1 for vote in role.votes.values() if vote is False)
     is_lost = refused_count > len(role.votes) - role.majority
@@ -109,7 +105,7 @@ def poll_election(node: RaftNode, role: Prospective | Candidate, now: int) -> No
     _ask_for_votes(node, role, now)
 
 
-def _ask_for_votes(node: RaftNode, role: Prospective | Candidate, now: int) -> None:
+def _ask_for_votes(node: Replica, role: Prospective | Candidate, now: int) -> None:
     pre_vote = isinstance(role, Prospective)
     for voter in node.voters.voters:
         node_id = voter.key.node_id
@@ -127,7 +123,7 @@ def _ask_for_votes(node: RaftNode, role: Prospective | Candidate, now: int) -> N
 # --- beginning and ending an epoch ---------------------------------------------------------------------------------
 
 
-def on_begin_quorum_epoch(node: RaftNode, request: msg.BeginQuorumEpochRequest, ticket: int, now: int) -> None:
+def on_begin_quorum_epoch(node: Replica, request: msg.BeginQuorumEpochRequest, ticket: int, now: int) -> None:
     error = Code.NONE
     if request.cluster_id is not None and request.cluster_id != node.config.cluster_id:
         error = Code.INCONSISTENT_CLUSTER_ID
@@ -144,10 +140,8 @@ def on_begin_quorum_epoch(node: RaftNode, request: msg.BeginQuorumEpochRequest, 
 
 
 def _take_up_leader(
-    node: RaftNode, leader_id: int, epoch: int, endpoints: tuple[msg.Endpoint, ...], now: int
+    node: Replica, leader_id: int, epoch: int, endpoints: tuple[msg.Endpoint, ...], now: int
 ) -> None:
-    from cluster.raft.node import FatalInconsistency
-
     listener = node.config.endpoints[0].name if node.config.endpoints else ""
     endpoint = next((each for each in endpoints if each.name == listener), endpoints[0] if endpoints else None)
     if epoch == node.epoch and node.leader_id not in (NO_NODE, leader_id):
@@ -164,7 +158,7 @@ def _take_up_leader(
 
 
 def on_begin_quorum_epoch_response(
-    node: RaftNode, peer: int, response: msg.QuorumResponse | None, context: None, now: int
+    node: Replica, peer: int, response: msg.QuorumResponse | None, context: None, now: int
 ) -> None:
     if response is not None and node.learn(response.leader_id, response.leader_epoch, response.leader_endpoint, now):
         return
@@ -176,7 +170,7 @@ def on_begin_quorum_epoch_response(
                 progress.begin_epoch_at = min(progress.begin_epoch_at, now + 5 * node.config.retry_backoff_ms)
 
 
-def on_end_quorum_epoch(node: RaftNode, request: msg.EndQuorumEpochRequest, ticket: int, now: int) -> None:
+def on_end_quorum_epoch(node: Replica, request: msg.EndQuorumEpochRequest, ticket: int, now: int) -> None:
     error = Code.NONE
     if request.cluster_id is not None and request.cluster_id != node.config.cluster_id:
         error = Code.INCONSISTENT_CLUSTER_ID
@@ -190,7 +184,7 @@ def on_end_quorum_epoch(node: RaftNode, request: msg.EndQuorumEpochRequest, tick
     node.emit(fx.Reply(ticket, node.quorum_response(error)))
 
 
-def _hasten_election(node: RaftNode, candidates: tuple[msg.ReplicaKey, ...], now: int) -> None:
+def _hasten_election(node: Replica, candidates: tuple[msg.ReplicaKey, ...], now: int) -> None:
     """The first in the leader's list stands at once, each later one waits twice as long as the one before."""
     role = node.role
     if not node.is_voter or not isinstance(role, Follower | Unattached):
@@ -208,7 +202,7 @@ def _hasten_election(node: RaftNode, candidates: tuple[msg.ReplicaKey, ...], now
         role.election_deadline = min(role.election_deadline, now + delay)
 
 
-def poll_resigned(node: RaftNode, role: Resigned, now: int) -> None:
+def poll_resigned(node: Replica, role: Resigned, now: int) -> None:
     if now >= role.election_deadline:
         # One epoch up, because in this one it must never follow, vote or lead again.
         node.to_unattached(node.epoch + 1, now)
@@ -224,7 +218,7 @@ def poll_resigned(node: RaftNode, role: Resigned, now: int) -> None:
 
 
 def on_end_quorum_epoch_response(
-    node: RaftNode, peer: int, response: msg.QuorumResponse | None, context: int, now: int
+    node: Replica, peer: int, response: msg.QuorumResponse | None, context: int, now: int
 ) -> None:
     if response is None:
         node.back_off(peer, "end_quorum_epoch", now)

@@ -10,24 +10,19 @@ Sources: KIP-595, KIP-630, KIP-1166 (the high watermark in Fetch); PROTOCOL E.4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg
 from cluster.raft import voter_changes
 from cluster.raft.messages import NO_NODE, Batch, ReplicaKey
-from cluster.raft.roles import FetchingSnapshot, Follower, Leader, ParkedFetch, Progress, Resigned
+from cluster.raft.replica import FatalInconsistency, Replica
+from cluster.raft.roles import FetchingSnapshot, Follower, Leader, ParkedFetch, Progress
 from cluster.raft.voters import VoterSet
 from pykafkacore.protocol.errors import Code
-
-if TYPE_CHECKING:
-    from cluster.raft.node import RaftNode
-
 
 # --- the leader ------------------------------------------------------------------------------------------------------
 
 
-def begin_epoch(node: RaftNode, role: Leader, now: int) -> None:
+def begin_epoch(node: Replica, role: Leader, now: int) -> None:
     """The first act of a leader: say so in the log, in a record of its own epoch."""
     control: list[msg.ControlRecord] = [
         msg.LeaderChange(node.key.node_id, node.voters.ids, role.granting_voter_ids),
@@ -40,38 +35,13 @@ def begin_epoch(node: RaftNode, role: Leader, now: int) -> None:
         # Same members, other places: safe without waiting for anything, as every majority stays a majority.
         control.append(msg.Voters(voter_changes.with_own_endpoints(node).voters))
     node.emit(fx.BecameLeader(node.epoch, node.log.end_offset))
-    append_control(node, tuple(control))
+    node.append_control(tuple(control))
     for voter in node.voters.voters:
         if voter.key.node_id != node.key.node_id:
             role.progress[voter.key] = Progress(voter.key, begin_epoch_at=now)
 
 
-def append_control(node: RaftNode, control: tuple[msg.ControlRecord, ...]) -> int:
-    """Append control records in a batch of their own; returns its end offset."""
-    base_offset = node.log.end_offset
-    batch = Batch(base_offset, base_offset + len(control), node.epoch, control=control)
-    _append(node, (batch,))
-    emit_flush(node)
-    return batch.end_offset
-
-
-def emit_flush(node: RaftNode) -> None:
-    node.emit(fx.Flush(node.log.end_offset, node.log.truncation_count))
-
-
-def _append(node: RaftNode, batches: tuple[Batch, ...]) -> None:
-    for batch in batches:
-        node.log.append(batch)
-        for index, record in enumerate(batch.control):
-            offset = batch.base_offset + index
-            if isinstance(record, msg.Voters):
-                node.history.add_voters(offset, VoterSet(record.voters))
-            elif isinstance(record, msg.KRaftVersion):
-                node.history.add_kraft_version(offset, record.kraft_version)
-    node.emit(fx.AppendToLog(batches))
-
-
-def on_propose(node: RaftNode, event: fx.Propose, now: int) -> None:
+def on_propose(node: Replica, event: fx.Propose, now: int) -> None:
     role = node.role
     if not isinstance(role, Leader) or node.epoch != event.leader_epoch:
         node.emit(fx.ProposalRefused(event.leader_epoch, f"not the leader of epoch {event.leader_epoch}"))
@@ -81,11 +51,11 @@ def on_propose(node: RaftNode, event: fx.Propose, now: int) -> None:
         node.emit(fx.ProposalRefused(event.leader_epoch, reason))
         return
     base_offset = node.log.end_offset
-    _append(node, (Batch(base_offset, base_offset + len(event.records), node.epoch, records=event.records),))
-    emit_flush(node)
+    node.append((Batch(base_offset, base_offset + len(event.records), node.epoch, records=event.records),))
+    node.flush()
 
 
-def on_flushed(node: RaftNode, event: fx.LogFlushed, now: int) -> None:
+def on_flushed(node: Replica, event: fx.LogFlushed, now: int) -> None:
     if event.truncation_count != node.log.truncation_count:
         return  # older than a truncation: what was made durable there is gone
     node.log.flushed_offset = max(node.log.flushed_offset, min(event.end_offset, node.log.end_offset))
@@ -93,7 +63,7 @@ def on_flushed(node: RaftNode, event: fx.LogFlushed, now: int) -> None:
         update_high_watermark(node, node.role)
 
 
-def leader_deadlines(node: RaftNode, role: Leader) -> list[int]:
+def leader_deadlines(node: Replica, role: Leader) -> list[int]:
     times = [parked.deadline for parked in role.parked]
     times.extend(progress.begin_epoch_at for progress in _other_voters(node, role))
     quorum_deadline = _quorum_deadline(node, role)
@@ -104,10 +74,10 @@ def leader_deadlines(node: RaftNode, role: Leader) -> list[int]:
     return times
 
 
-def poll_leader(node: RaftNode, role: Leader, now: int) -> None:
+def poll_leader(node: Replica, role: Leader, now: int) -> None:
     quorum_deadline = _quorum_deadline(node, role)
     if voter_changes.must_resign(node) or (quorum_deadline is not None and now >= quorum_deadline):
-        node.to_resigned(now)
+        resign(node, role, now)
         return
     voter_changes.poll_change(node, role, now)
     _answer_parked(node, role, now)
@@ -117,7 +87,7 @@ def poll_leader(node: RaftNode, role: Leader, now: int) -> None:
     _forget_observers(node, role, now)
 
 
-def _other_voters(node: RaftNode, role: Leader) -> list[Progress]:
+def _other_voters(node: Replica, role: Leader) -> list[Progress]:
     others = []
     for voter in node.voters.voters:
         if voter.key.node_id != node.key.node_id:
@@ -125,7 +95,7 @@ def _other_voters(node: RaftNode, role: Leader) -> list[Progress]:
     return others
 
 
-def progress_of(node: RaftNode, role: Leader, replica: ReplicaKey) -> Progress:
+def progress_of(node: Replica, role: Leader, replica: ReplicaKey) -> Progress:
     """The book on a replica; a voter's is kept under the voter's own key."""
     voter = node.voters.match(replica)
     key = voter.key if voter else replica
@@ -138,7 +108,7 @@ def progress_of(node: RaftNode, role: Leader, replica: ReplicaKey) -> Progress:
     return progress
 
 
-def _quorum_deadline(node: RaftNode, role: Leader) -> int | None:
+def _quorum_deadline(node: Replica, role: Leader) -> int | None:
     """When the leader must give up unless more voters fetch; None where it is a majority by itself."""
     needed = node.voters.majority - (1 if node.is_voter else 0)
     if needed <= 0:
@@ -147,7 +117,7 @@ def _quorum_deadline(node: RaftNode, role: Leader) -> int | None:
     return times[needed - 1] + node.config.fetch_timeout_ms * 3 // 2
 
 
-def _send_begin_quorum_epoch(node: RaftNode, progress: Progress, now: int) -> None:
+def _send_begin_quorum_epoch(node: Replica, progress: Progress, now: int) -> None:
     interval = node.config.fetch_timeout_ms // 2
     if progress.last_fetch_ms >= 0 and now - progress.last_fetch_ms < interval:
         progress.begin_epoch_at = progress.last_fetch_ms + interval
@@ -162,7 +132,7 @@ def _send_begin_quorum_epoch(node: RaftNode, progress: Progress, now: int) -> No
     node.send(to, "begin_quorum_epoch", request, now)
 
 
-def _forget_observers(node: RaftNode, role: Leader, now: int) -> None:
+def _forget_observers(node: Replica, role: Leader, now: int) -> None:
     expired = [
         key
         for key, progress in role.progress.items()
@@ -173,23 +143,8 @@ def _forget_observers(node: RaftNode, role: Leader, now: int) -> None:
         del role.progress[key]
 
 
-def leader_error(node: RaftNode, cluster_id: str | None, leader_epoch: int) -> Code:
-    """The checks that every request to the leader passes, in Kafka's order."""
-    if cluster_id is not None and cluster_id != node.config.cluster_id:
-        return Code.INCONSISTENT_CLUSTER_ID
-    if isinstance(node.role, Resigned):
-        return Code.BROKER_NOT_AVAILABLE
-    if leader_epoch < node.epoch:
-        return Code.FENCED_LEADER_EPOCH
-    if leader_epoch > node.epoch:
-        return Code.UNKNOWN_LEADER_EPOCH
-    if not isinstance(node.role, Leader):
-        return Code.NOT_LEADER_OR_FOLLOWER if node.leader_id != NO_NODE else Code.BROKER_NOT_AVAILABLE
-    return Code.NONE
-
-
-def on_fetch_request(node: RaftNode, request: msg.FetchRequest, ticket: int, now: int) -> None:
-    error = leader_error(node, request.cluster_id, request.leader_epoch)
+def on_fetch_request(node: Replica, request: msg.FetchRequest, ticket: int, now: int) -> None:
+    error = node.leader_error(request.cluster_id, request.leader_epoch)
     if error == Code.NONE and (
         request.replica.node_id < 0 or request.fetch_offset < 0 or request.last_fetched_epoch < 0
     ):
@@ -225,11 +180,11 @@ def on_fetch_request(node: RaftNode, request: msg.FetchRequest, ticket: int, now
     _answer_parked(node, role, now)
 
 
-def _note_contact(node: RaftNode, role: Leader, replica: ReplicaKey, now: int) -> None:
+def _note_contact(node: Replica, role: Leader, replica: ReplicaKey, now: int) -> None:
     progress_of(node, role, replica).last_fetch_ms = now
 
 
-def _note_fetch(node: RaftNode, role: Leader, request: msg.FetchRequest, now: int) -> None:
+def _note_fetch(node: Replica, role: Leader, request: msg.FetchRequest, now: int) -> None:
     progress = progress_of(node, role, request.replica)
     if request.fetch_offset >= node.log.end_offset:
         progress.last_caught_up_ms = now
@@ -240,7 +195,7 @@ def _note_fetch(node: RaftNode, role: Leader, request: msg.FetchRequest, now: in
     progress.leader_end_offset_at_fetch = node.log.end_offset
 
 
-def _fetch_response(node: RaftNode, error: int = 0, **news: object) -> msg.FetchResponse:
+def _fetch_response(node: Replica, error: int = 0, **news: object) -> msg.FetchResponse:
     quorum = node.quorum_response()
     high_watermark = node.high_watermark if isinstance(node.role, Leader) else -1
     return msg.FetchResponse(
@@ -254,7 +209,7 @@ def _fetch_response(node: RaftNode, error: int = 0, **news: object) -> msg.Fetch
     )
 
 
-def describe_replicas(node: RaftNode, now: int) -> tuple[list[Progress], list[Progress]]:
+def describe_replicas(node: Replica, now: int) -> tuple[list[Progress], list[Progress]]:
     """(voters, observers) as this leader knows them, itself among the voters; times are -1 where nothing is known."""
     role = node.role
     if not isinstance(role, Leader):
@@ -268,7 +223,7 @@ def describe_replicas(node: RaftNode, now: int) -> tuple[list[Progress], list[Pr
     return voters, observers
 
 
-def _answer_parked(node: RaftNode, role: Leader, now: int) -> None:
+def _answer_parked(node: Replica, role: Leader, now: int) -> None:
     """Answer those who have waited for records, for a higher high watermark, or long enough."""
     if not role.parked:
         return
@@ -286,14 +241,14 @@ def _answer_parked(node: RaftNode, role: Leader, now: int) -> None:
     role.parked = waiting
 
 
-def release_all(node: RaftNode, role: Leader) -> None:
+def release_all(node: Replica, role: Leader) -> None:
     """A leader that is none any more sends everybody away."""
     for parked in role.parked:
         node.emit(fx.Reply(parked.ticket, _fetch_response(node, Code.NOT_LEADER_OR_FOLLOWER)))
     role.parked = []
 
 
-def update_high_watermark(node: RaftNode, role: Leader) -> None:
+def update_high_watermark(node: Replica, role: Leader) -> None:
     if not node.voters.voters:
         return
     ends = []
@@ -309,14 +264,14 @@ def update_high_watermark(node: RaftNode, role: Leader) -> None:
         voter_changes.on_committed(node, role)
 
 
-def candidates_by_progress(node: RaftNode, role: Leader) -> tuple[ReplicaKey, ...]:
-    """The other voters, the one with the longest log first."""
+def resign(node: Replica, role: Leader, now: int) -> None:
+    """Lead no more. Of the other voters the one with the longest log is to stand first."""
     others = sorted(_other_voters(node, role), key=lambda each: (-each.fetch_offset, each.key.node_id))
-    return tuple(progress.key for progress in others)
+    node.to_resigned(tuple(progress.key for progress in others), now)
 
 
-def on_fetch_snapshot_request(node: RaftNode, request: msg.FetchSnapshotRequest, ticket: int, now: int) -> None:
-    error = leader_error(node, request.cluster_id, request.leader_epoch)
+def on_fetch_snapshot_request(node: Replica, request: msg.FetchSnapshotRequest, ticket: int, now: int) -> None:
+    error = node.leader_error(request.cluster_id, request.leader_epoch)
     if error == Code.NONE and request.position < 0:
         error = Code.POSITION_OUT_OF_RANGE
     if error == Code.NONE and request.snapshot_id == msg.BOOTSTRAP_SNAPSHOT:
@@ -345,7 +300,7 @@ def on_fetch_snapshot_request(node: RaftNode, request: msg.FetchSnapshotRequest,
 # --- the follower ----------------------------------------------------------------------------------------------------
 
 
-def poll_follower(node: RaftNode, role: Follower, now: int) -> None:
+def poll_follower(node: Replica, role: Follower, now: int) -> None:
     if now >= role.fetch_deadline:
         if node.is_voter:
             node.to_prospective(now)
@@ -364,13 +319,13 @@ def poll_follower(node: RaftNode, role: Follower, now: int) -> None:
         _send_fetch(node, to, "fetch", now)
 
 
-def _may_acknowledge(node: RaftNode) -> bool:
+def _may_acknowledge(node: Replica) -> bool:
     """Whether a fetch offset may be told: to whoever leads it is the promise that all below it is durable here."""
     is_durable = node.log.flushed_offset >= node.log.end_offset
     return is_durable or not (node.is_voter or node.config.may_become_voter)
 
 
-def _send_fetch(node: RaftNode, to: fx.Destination, kind: str, now: int) -> None:
+def _send_fetch(node: Replica, to: fx.Destination, kind: str, now: int) -> None:
     request = msg.FetchRequest(
         node.config.cluster_id,
         node.key,
@@ -384,7 +339,7 @@ def _send_fetch(node: RaftNode, to: fx.Destination, kind: str, now: int) -> None
     node.send(to, kind, request, now, (node.epoch, node.log.end_offset), request.max_wait_ms)
 
 
-def find_leader(node: RaftNode, now: int) -> None:
+def find_leader(node: Replica, now: int) -> None:
     """Without a leader that can be reached: ask some voter or bootstrap server, which names the one it knows."""
     if not _may_acknowledge(node) or not node.can_send(NO_NODE, "find", now):
         return
@@ -399,7 +354,7 @@ def find_leader(node: RaftNode, now: int) -> None:
 
 
 def on_find_response(
-    node: RaftNode, peer: int, response: msg.FetchResponse | None, context: tuple[int, int], now: int
+    node: Replica, peer: int, response: msg.FetchResponse | None, context: tuple[int, int], now: int
 ) -> None:
     node.back_off(NO_NODE, "find", now, 5 * node.config.retry_backoff_ms)
     if response is not None:
@@ -407,7 +362,7 @@ def on_find_response(
 
 
 def on_fetch_response(
-    node: RaftNode, peer: int, response: msg.FetchResponse | None, context: tuple[int, int], now: int
+    node: Replica, peer: int, response: msg.FetchResponse | None, context: tuple[int, int], now: int
 ) -> None:
     if response is None:
         node.back_off(peer, "fetch", now)
@@ -434,14 +389,12 @@ def on_fetch_response(
         node.advance_high_watermark(min(response.high_watermark, node.log.end_offset))
 
 
-def _truncate_to(node: RaftNode, leader_epoch: int, leader_end_offset: int) -> None:
+def _truncate_to(node: Replica, leader_epoch: int, leader_end_offset: int) -> None:
     """Go back to the last point where both logs may agree; the next fetch asks again from there."""
     epoch, end_offset = node.log.end_of_epoch(leader_epoch)
     if epoch == leader_epoch:
         end_offset = min(end_offset, leader_end_offset)
     end_offset = min(end_offset, node.log.end_offset)
-    from cluster.raft.node import FatalInconsistency
-
     if end_offset < node.high_watermark:
         raise FatalInconsistency(
             f"leader {node.leader_id} of epoch {node.epoch} diverges at {end_offset}, below the high watermark "
@@ -452,10 +405,10 @@ def _truncate_to(node: RaftNode, leader_epoch: int, leader_end_offset: int) -> N
         node.history.truncate(end_offset)
         node.emit(fx.TruncateLog(end_offset))
         if node.log.flushed_offset < end_offset:
-            emit_flush(node)
+            node.flush()
 
 
-def _append_fetched(node: RaftNode, response: msg.FetchResponse) -> None:
+def _append_fetched(node: Replica, response: msg.FetchResponse) -> None:
     end_offset, last_epoch = node.log.end_offset, node.log.last_epoch
     batches = []
     for batch in response.batches:
@@ -467,11 +420,11 @@ def _append_fetched(node: RaftNode, response: msg.FetchResponse) -> None:
         end_offset, last_epoch = batch.end_offset, batch.leader_epoch
         batches.append(batch)
     if batches:
-        _append(node, tuple(batches))
-        emit_flush(node)
+        node.append(tuple(batches))
+        node.flush()
 
 
-def _send_fetch_snapshot(node: RaftNode, to: fx.Destination, snapshot: FetchingSnapshot, now: int) -> None:
+def _send_fetch_snapshot(node: Replica, to: fx.Destination, snapshot: FetchingSnapshot, now: int) -> None:
     request = msg.FetchSnapshotRequest(
         node.config.cluster_id,
         node.key,
@@ -484,7 +437,7 @@ def _send_fetch_snapshot(node: RaftNode, to: fx.Destination, snapshot: FetchingS
 
 
 def on_fetch_snapshot_response(
-    node: RaftNode,
+    node: Replica,
     peer: int,
     response: msg.FetchSnapshotResponse | None,
     context: tuple[int, msg.SnapshotId, int],
@@ -521,7 +474,7 @@ def on_fetch_snapshot_response(
 # --- snapshots on this node ------------------------------------------------------------------------------------------
 
 
-def on_snapshot_loaded(node: RaftNode, event: fx.SnapshotLoaded, now: int) -> None:
+def on_snapshot_loaded(node: Replica, event: fx.SnapshotLoaded, now: int) -> None:
     # The driver has dropped the log already, so this counts even if the role has changed meanwhile.
     node.log.restart_at(event.snapshot_id)
     offset = event.snapshot_id.end_offset - 1
@@ -532,13 +485,13 @@ def on_snapshot_loaded(node: RaftNode, event: fx.SnapshotLoaded, now: int) -> No
         node.role.fetch_deadline = now + node.config.fetch_timeout_ms
 
 
-def on_snapshot_refused(node: RaftNode, event: fx.SnapshotRefused, now: int) -> None:
+def on_snapshot_refused(node: Replica, event: fx.SnapshotRefused, now: int) -> None:
     if isinstance(node.role, Follower) and node.role.snapshot is not None:
         node.role.snapshot = None
         node.back_off(node.leader_id, "fetch", now, node.config.fetch_timeout_ms // 2)
 
 
-def on_snapshot_taken(node: RaftNode, event: fx.SnapshotTaken, now: int) -> None:
+def on_snapshot_taken(node: Replica, event: fx.SnapshotTaken, now: int) -> None:
     assert event.snapshot_id.end_offset <= node.high_watermark, "a snapshot holds committed records only"
     if node.log.snapshot_id is None or event.snapshot_id > node.log.snapshot_id:
         node.log.snapshot_id = event.snapshot_id

@@ -12,23 +12,19 @@ Every failure is answered with the code that Kafka gives; REQUEST_TIMED_OUT asks
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg
-from cluster.raft import replication
 from cluster.raft.messages import Voter
+from cluster.raft.replica import Replica
 from cluster.raft.roles import Follower, Leader, VoterChange
 from cluster.raft.voters import VoterSet
 from pykafkacore.protocol.errors import Code
 
-if TYPE_CHECKING:
-    from cluster.raft.node import RaftNode
-
 UPDATE_TIMEOUT_MS = 30_000
 
 
-def on_add_voter(node: RaftNode, request: msg.AddVoterRequest, ticket: int, now: int) -> None:
+def on_add_voter(node: Replica, request: msg.AddVoterRequest, ticket: int, now: int) -> None:
     error, message = _change_error(node, request.cluster_id)
     if error == Code.NONE and node.voters.get(request.voter.node_id) is not None:
         error, message = Code.DUPLICATE_VOTER, f"node {request.voter.node_id} is a voter already"
@@ -48,7 +44,7 @@ def on_add_voter(node: RaftNode, request: msg.AddVoterRequest, ticket: int, now:
     _probe(node, change, now)
 
 
-def on_remove_voter(node: RaftNode, request: msg.RemoveVoterRequest, ticket: int, now: int) -> None:
+def on_remove_voter(node: Replica, request: msg.RemoveVoterRequest, ticket: int, now: int) -> None:
     error, message = _change_error(node, request.cluster_id)
     voter = node.voters.get(request.voter.node_id)
     if error == Code.NONE and (voter is None or voter.key != request.voter):
@@ -63,8 +59,8 @@ def on_remove_voter(node: RaftNode, request: msg.RemoveVoterRequest, ticket: int
     _append_voters(node, node.role.change, node.voters.without(voter.key))
 
 
-def on_update_voter(node: RaftNode, request: msg.UpdateVoterRequest, ticket: int, now: int) -> None:
-    error = replication.leader_error(node, request.cluster_id, request.leader_epoch)
+def on_update_voter(node: Replica, request: msg.UpdateVoterRequest, ticket: int, now: int) -> None:
+    error = node.leader_error(request.cluster_id, request.leader_epoch)
     message = ""
     if error == Code.NONE and node.history.kraft_version == 0:
         # KAFKA: under kraft.version 0 the news is only kept in memory, for a later upgrade; we have no use for it yet.
@@ -85,7 +81,7 @@ def on_update_voter(node: RaftNode, request: msg.UpdateVoterRequest, ticket: int
     _probe(node, node.role.change, now)
 
 
-def _change_error(node: RaftNode, cluster_id: str | None) -> tuple[Code, str]:
+def _change_error(node: Replica, cluster_id: str | None) -> tuple[Code, str]:
     if cluster_id is not None and cluster_id != node.config.cluster_id:
         return Code.INCONSISTENT_CLUSTER_ID, f"this cluster is {node.config.cluster_id}"
     role = node.role
@@ -100,13 +96,13 @@ def _change_error(node: RaftNode, cluster_id: str | None) -> tuple[Code, str]:
     return Code.NONE, ""
 
 
-def _has_default_listener(node: RaftNode, endpoints: tuple[msg.Endpoint, ...]) -> bool:
+def _has_default_listener(node: Replica, endpoints: tuple[msg.Endpoint, ...]) -> bool:
     if not node.config.endpoints:
         return True
     return any(endpoint.name == node.config.endpoints[0].name for endpoint in endpoints)
 
 
-def _probe(node: RaftNode, change: VoterChange, now: int) -> None:
+def _probe(node: Replica, change: VoterChange, now: int) -> None:
     node_id = change.voter.key.node_id
     endpoint = node.endpoint_of_voter(change.voter)
     if endpoint is None or not node.can_send(node_id, "probe", now):
@@ -116,7 +112,7 @@ def _probe(node: RaftNode, change: VoterChange, now: int) -> None:
 
 
 def on_probe_response(
-    node: RaftNode, peer: int, response: msg.ApiVersionsProbed | None, context: VoterChange, now: int
+    node: Replica, peer: int, response: msg.ApiVersionsProbed | None, context: VoterChange, now: int
 ) -> None:
     role = node.role
     if not isinstance(role, Leader) or role.change is not context or context.stage != "probe":
@@ -142,7 +138,7 @@ def on_probe_response(
     context.catch_up_offset = node.log.end_offset
 
 
-def poll_change(node: RaftNode, role: Leader, now: int) -> None:
+def poll_change(node: Replica, role: Leader, now: int) -> None:
     change = role.change
     if change is None:
         return
@@ -156,16 +152,14 @@ def poll_change(node: RaftNode, role: Leader, now: int) -> None:
         _answer(node, change, Code.REQUEST_TIMED_OUT, "the change of the voters did not complete in time")
 
 
-def _append_voters(node: RaftNode, change: VoterChange, voters: VoterSet) -> None:
-    change.commit_offset = replication.append_control(node, (msg.Voters(voters.voters),))
+def _append_voters(node: Replica, change: VoterChange, voters: VoterSet) -> None:
+    change.commit_offset = node.append_control((msg.Voters(voters.voters),))
     if change.kind == "add_ack_at_append":
         node.emit(fx.Reply(change.ticket, node.quorum_response()))
         change.is_answered = True
-    if isinstance(node.role, Leader):
-        replication.update_high_watermark(node, node.role)
 
 
-def on_committed(node: RaftNode, role: Leader) -> None:
+def on_committed(node: Replica, role: Leader) -> None:
     change = role.change
     if change is not None and change.stage == "commit" and node.high_watermark >= change.commit_offset > 0:
         role.change = None
@@ -173,12 +167,12 @@ def on_committed(node: RaftNode, role: Leader) -> None:
             node.emit(fx.Reply(change.ticket, node.quorum_response()))
 
 
-def must_resign(node: RaftNode) -> bool:
+def must_resign(node: Replica) -> bool:
     """A leader that has removed itself leads until that is committed, and no longer."""
     return not node.is_voter and node.history.voters_offset < node.high_watermark
 
 
-def _answer(node: RaftNode, change: VoterChange, error: Code, message: str) -> None:
+def _answer(node: Replica, change: VoterChange, error: Code, message: str) -> None:
     """Answer a change that failed. One already in the log goes on: nobody can take it back."""
     assert isinstance(node.role, Leader)
     if not change.is_answered:
@@ -188,7 +182,7 @@ def _answer(node: RaftNode, change: VoterChange, error: Code, message: str) -> N
         node.role.change = None
 
 
-def abandon(node: RaftNode, role: Leader) -> None:
+def abandon(node: Replica, role: Leader) -> None:
     """The leader is none any more: whether the change holds is the next leader's to find out."""
     change, role.change = role.change, None
     if change is not None and not change.is_answered:
@@ -198,7 +192,7 @@ def abandon(node: RaftNode, role: Leader) -> None:
 # --- a voter's news of itself ----------------------------------------------------------------------------------------
 
 
-def own_voter(node: RaftNode) -> Voter | None:
+def own_voter(node: Replica) -> Voter | None:
     """This node as it should stand in the voter set, where it stands there and says otherwise."""
     voter = node.voters.match(node.key)
     if voter is None or node.history.kraft_version < 1 or not node.config.endpoints:
@@ -207,16 +201,16 @@ def own_voter(node: RaftNode) -> Voter | None:
     return now_is if now_is != voter else None
 
 
-def with_own_endpoints(node: RaftNode) -> VoterSet:
+def with_own_endpoints(node: Replica) -> VoterSet:
     voter = own_voter(node)
     return node.voters.updated(voter) if voter is not None else node.voters
 
 
-def wants_update(node: RaftNode, role: Follower) -> bool:
+def wants_update(node: Replica, role: Follower) -> bool:
     return not role.update_voter_is_done and own_voter(node) is not None
 
 
-def poll_update(node: RaftNode, role: Follower, to: fx.Destination, now: int) -> None:
+def poll_update(node: Replica, role: Follower, to: fx.Destination, now: int) -> None:
     if now < role.update_voter_at or not wants_update(node, role):
         return
     voter = own_voter(node)
@@ -228,7 +222,7 @@ def poll_update(node: RaftNode, role: Follower, to: fx.Destination, now: int) ->
 
 
 def on_update_voter_response(
-    node: RaftNode, peer: int, response: msg.QuorumResponse | None, context: int, now: int
+    node: Replica, peer: int, response: msg.QuorumResponse | None, context: int, now: int
 ) -> None:
     if response is None:
         return

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from cluster.raft import effects as fx
-from cluster.raft import replication
 from cluster.raft.log_facts import LogFacts
 from cluster.raft.node import RaftNode
 from cluster.raft.state import QuorumState
@@ -43,13 +42,13 @@ def fails_within(seeds: int, **shape: Any) -> BaseException | None:
 
 
 def test_it_sees_a_leader_that_counts_what_it_has_not_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = replication._append
+    honest = RaftNode.append
 
     def dishonest(node: RaftNode, batches: Any) -> None:
         honest(node, batches)
         node.log.flushed_offset = node.log.end_offset
 
-    monkeypatch.setattr(replication, "_append", dishonest)
+    monkeypatch.setattr(RaftNode, "append", dishonest)
     error = fails_within(20, node_count=3, rounds=25)
     assert isinstance(error, InvariantViolated) and "MajorityDurable" in str(error)
     assert error.__notes__[0].startswith("replay: python -m tests.sim.run --seed ")
