@@ -35,7 +35,8 @@ from cluster.handlers.context import Call
 from cluster.handlers.dispatch import offered
 from cluster.handlers.internal_topics import GROUP_TOPIC, TRANSACTION_TOPIC
 from cluster.metadata.apply import ImageDelta
-from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
+from cluster.metadata.controller import Controller
+from cluster.metadata.controller_state import ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import KRAFT_VERSION
 from cluster.metadata.image import EMPTY_IMAGE, RECOVERING, MetadataImage
 from cluster.metadata.view import Projector
@@ -238,8 +239,7 @@ class Broker:
 
     def _bootstrap(self, metadata_log: MetadataLog) -> list[Any] | None:
         from cluster.metadata.image import ELR_VERSION, MIN_IN_SYNC_REPLICAS
-        from cluster.metadata.records import RESOURCE_BROKER
-        from cluster.metadata.snapshot import config_record
+        from cluster.metadata.records import RESOURCE_BROKER, config_record
 
         records = metadata_log.bootstrap()
         if not records:

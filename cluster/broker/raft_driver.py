@@ -22,7 +22,8 @@ from cluster.broker.clock import Clock
 from cluster.broker.metadata_log import MetadataLog
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Respond, ShardRuntime
 from cluster.metadata.apply import ImageDelta
-from cluster.metadata.controller import Controller, ControllerRequest
+from cluster.metadata.controller import Controller
+from cluster.metadata.controller_state import ControllerRequest
 from cluster.metadata.records import frame, unframe
 from cluster.plane.native import NativePlane
 from cluster.raft import effects as fx

@@ -18,10 +18,11 @@ Sources: KIP-631, KIP-841, KIP-858, KIP-966; PROTOCOL E.9.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.metadata import records as r
 from cluster.metadata.apply import WorkingImage
+from cluster.metadata.controller_state import ControllerRequest, ControllerState, Session
 from cluster.metadata.elections import all_but, change_of, plan_with_broker, plan_without_broker
 from cluster.metadata.features import KRAFT_VERSION
 from cluster.metadata.image import METADATA_VERSION, BrokerImage
@@ -30,9 +31,6 @@ from cluster.shard import CancelTimer, Outcome, SetTimer, Timer
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.types import uuid_is_reserved
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 SESSION = "session"
 NO_OFFSET_LIMIT = 2**63 - 1
@@ -55,8 +53,6 @@ class Forgotten:
 
 
 def observe_heartbeat(state: ControllerState, fact: Heard) -> None:
-    from cluster.metadata.controller import Session
-
     state.sessions[fact.broker_id] = Session(
         fact.broker_epoch, fact.deadline, fact.metadata_offset, fact.shutdown_offset
     )

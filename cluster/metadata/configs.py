@@ -9,7 +9,7 @@ Sources: KIP-133, KIP-339, KIP-966; PROTOCOL A.10, E.6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.config.definitions import (
     Definition,
@@ -28,16 +28,13 @@ from cluster.config.settings import (
 )
 from cluster.config.values import ConfigError, to_text
 from cluster.metadata import records as r
+from cluster.metadata.controller_state import ControllerRequest, ControllerState
 from cluster.metadata.image import MIN_IN_SYNC_REPLICAS
-from cluster.metadata.records import MetadataRecord, record
-from cluster.metadata.snapshot import config_record
+from cluster.metadata.records import MetadataRecord, config_record, record
 from cluster.metadata.topics import check_topic_name
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.metadata import records as r
+from cluster.metadata.controller_state import ControllerState
 from cluster.metadata.image import RECOVERING, ImageReads, PartitionImage, TopicImage
 from cluster.metadata.records import NO_LEADER, NO_LEADER_CHANGE, MetadataRecord, record
 from pykafkacore.protocol.types import DIRECTORY_UNASSIGNED, Uuid
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerState
 
 UNCLEAN_ELECTION_CONFIG = "unclean.leader.election.enable"
 

@@ -7,17 +7,15 @@ Sources: PROTOCOL E.7; the table of metadata versions of 4.4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.metadata import records as r
-from cluster.metadata.image import ELR_VERSION, METADATA_VERSION, METADATA_VERSION_MIN
-from cluster.metadata.records import record
+from cluster.metadata.controller_state import ControllerRequest, ControllerState
+from cluster.metadata.image import ELR_VERSION, METADATA_VERSION, METADATA_VERSION_MIN, MIN_IN_SYNC_REPLICAS
+from cluster.metadata.records import config_record, record
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 KRAFT_VERSION = "kraft.version"
 TRANSACTION_VERSION = "transaction.version"
@@ -143,9 +141,6 @@ def _check_dependencies(wanted: dict[str, int], image: Any, name: str, level: in
 
 def _elr_records(state: ControllerState) -> list[r.MetadataRecord]:
     """Turning ELR on fixes the cluster-wide min.insync.replicas, and takes the brokers' own values away."""
-    from cluster.metadata.image import MIN_IN_SYNC_REPLICAS
-    from cluster.metadata.snapshot import config_record
-
     records = []
     if MIN_IN_SYNC_REPLICAS not in state.image.configs_of(r.RESOURCE_BROKER, ""):
         value = str(state.settings.min_in_sync_replicas)

@@ -7,18 +7,16 @@ Sources: KIP-497, KIP-704, KIP-841, KIP-903; PROTOCOL E.10.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.metadata.apply import merge
+from cluster.metadata.controller_state import ControllerRequest, ControllerState
 from cluster.metadata.elections import Election, allows_unclean_election, change_of
 from cluster.metadata.image import RECOVERED, RECOVERING, PartitionImage, TopicImage
 from cluster.metadata.records import MetadataRecord
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 
 def alter_partition(state: ControllerState, request: ControllerRequest, now: int) -> Outcome:

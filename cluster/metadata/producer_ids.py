@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cluster.metadata import records as r
+from cluster.metadata.controller_state import ControllerRequest, ControllerState
 from cluster.metadata.records import record
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 BLOCK_LENGTH = 1000
 PRODUCER_ID_MAX = 2**63 - 1

@@ -8,9 +8,10 @@ Sources: KIP-183, KIP-455, KIP-460, KIP-860; PROTOCOL A.10, F.7.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.metadata import records as r
+from cluster.metadata.controller_state import ControllerRequest, ControllerState
 from cluster.metadata.elections import Election, allows_unclean_election, change_of, partitions_where
 from cluster.metadata.image import PartitionImage, TopicImage
 from cluster.metadata.records import MetadataRecord
@@ -18,9 +19,6 @@ from cluster.metadata.topics import check_replicas, default_directory
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 PREFERRED, UNCLEAN = 0, 1
 

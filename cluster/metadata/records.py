@@ -82,6 +82,10 @@ def record(api_key: int, record_version: int = 0, **fields: Any) -> MetadataReco
     return MetadataRecord(api_key, record_version, lr.METADATA_RECORDS[api_key](**fields))
 
 
+def config_record(resource_type: int, resource_name: str, key: str, value: str | None) -> MetadataRecord:
+    return record(CONFIG, resource_type=resource_type, resource_name=resource_name, name=key, value=value)
+
+
 def frame(metadata_record: MetadataRecord) -> bytes:
     """The value as it stands in the log."""
     message = lr.METADATA_RECORDS[metadata_record.api_key]

@@ -21,7 +21,7 @@ from cluster.metadata.image import (
     MetadataImage,
     PartitionImage,
 )
-from cluster.metadata.records import MetadataRecord, record
+from cluster.metadata.records import MetadataRecord, config_record, record
 
 
 def image_records(image: MetadataImage) -> Iterator[MetadataRecord]:
@@ -64,10 +64,6 @@ def _quota_records(image: MetadataImage) -> Iterator[MetadataRecord]:
         data = [message.EntityData(entity_type=kind, entity_name=name) for kind, name in entity]
         for key in sorted(image.quotas[entity]):
             yield record(r.CLIENT_QUOTA, entity=data, key=key, value=image.quotas[entity][key], remove=False)
-
-
-def config_record(resource_type: int, resource_name: str, key: str, value: str | None) -> MetadataRecord:
-    return record(r.CONFIG, resource_type=resource_type, resource_name=resource_name, name=key, value=value)
 
 
 def broker_record(broker: BrokerImage, metadata_version: int) -> MetadataRecord:

@@ -9,22 +9,19 @@ Sources: KIP-4, KIP-464, KIP-516, KIP-599; PROTOCOL A.5, A.10, N.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.config.settings import describe_topic, validate_topic
 from cluster.config.values import ConfigError
 from cluster.metadata import records as r
+from cluster.metadata.controller_state import ControllerRequest, ControllerState
 from cluster.metadata.image import TopicImage
 from cluster.metadata.placement import UsableBroker, place_partitions
-from cluster.metadata.records import MetadataRecord, record
-from cluster.metadata.snapshot import config_record
+from cluster.metadata.records import MetadataRecord, config_record, record
 from cluster.shard import Outcome
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.types import DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, ZERO_UUID, Uuid
-
-if TYPE_CHECKING:
-    from cluster.metadata.controller import ControllerRequest, ControllerState
 
 NAME_LENGTH_MAX = 249
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")

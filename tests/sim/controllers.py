@@ -11,7 +11,8 @@ from typing import Any
 
 from cluster.config.settings import BrokerSettings
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Respond, ShardRuntime
-from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
+from cluster.metadata.controller import Controller
+from cluster.metadata.controller_state import ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import SUPPORTED
 from cluster.metadata.loader import MetadataLoader
 from cluster.metadata.records import frame

@@ -7,7 +7,8 @@ from typing import Any
 
 from cluster.config.settings import BrokerSettings
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Respond, ShardRuntime
-from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
+from cluster.metadata.controller import Controller
+from cluster.metadata.controller_state import ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.features import SUPPORTED
 from cluster.metadata.image import EMPTY_IMAGE, MetadataImage, PartitionImage
 from cluster.metadata.records import MetadataRecord, frame, unframe

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cluster.metadata.controller import Policies
+from cluster.metadata.controller_state import Policies
 from pykafkacore.policies import PolicyViolation
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code

@@ -8,7 +8,8 @@ from cluster.config.settings import BrokerSettings
 from cluster.coordinator.runtime import ShardRuntime, appends
 from cluster.metadata import records as r
 from cluster.metadata.apply import WorkingImage
-from cluster.metadata.controller import Controller, ControllerRequest, ControllerSettings, Policies
+from cluster.metadata.controller import Controller
+from cluster.metadata.controller_state import ControllerRequest, ControllerSettings, Policies
 from cluster.metadata.image import EMPTY_IMAGE, MetadataImage
 from cluster.metadata.loader import MetadataLoader
 from cluster.metadata.records import frame, record, unframe
