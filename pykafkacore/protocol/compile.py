@@ -31,7 +31,7 @@ from pykafkacore.protocol.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pykafkacore.protocol.schema import FieldSpec, StructSpec
+    from pykafkacore.protocol.notation import FieldSpec, StructSpec
 
 # type: (struct format, size in bytes)
 FIXED = {

@@ -1,6 +1,6 @@
 """The primitive types of the protocol: uuids, variable-length integers, and the two errors of the codec.
 
-Not here: composite messages (schema.py) and the straight-line readers and writers (compile.py).
+Not here: composite messages (notation.py, schema.py) and the straight-line readers and writers (compile.py).
 INVARIANT: a Kafka uuid is always `bytes` of length 16; text appears only at the edges (files, logs, tools).
 """
 

@@ -16,7 +16,8 @@ from pykafkacore.protocol.types import MalformedMessage, uuid_to_text
 from pykafkacore.tools.common import ToolError
 
 if TYPE_CHECKING:
-    from pykafkacore.protocol.schema import FieldSpec, Message, StructSpec
+    from pykafkacore.protocol.notation import FieldSpec, StructSpec
+    from pykafkacore.protocol.schema import Message
 
 # (offset, key, value) -> what is shown for key and payload; None shows nothing.
 Decoder = Callable[[int, "bytes | None", "bytes | None"], tuple["str | None", "str | None"]]

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pykafkacore.protocol import headers, schemas
-from pykafkacore.protocol.schema import FieldSpec, Message, StructSpec
+from pykafkacore.protocol.notation import FieldSpec, StructSpec
+from pykafkacore.protocol.schema import Message
 
 INTEGER_BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pykafkacore.protocol.apis import APIS, BROKER, CONTROLLER, Api, advertised, api
-from pykafkacore.protocol.schema import parse_versions
+from pykafkacore.protocol.notation import parse_versions
 from tests.protocol.oracle import definitions, needs_oracle, table
 
 CURRENT = [row for row in APIS if not row.is_withdrawn]

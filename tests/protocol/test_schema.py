@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pykafkacore.protocol.schema import Message, SchemaError, parse_fields, parse_versions
+from pykafkacore.protocol.notation import SchemaError, parse_fields, parse_versions
+from pykafkacore.protocol.schema import Message
 from pykafkacore.protocol.types import MalformedMessage, UnencodableMessage
 
 THINGS = Message("Things", versions="0-2", flexible="2+", fields="""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pykafkacore.protocol.schema import PRIMITIVES, FieldSpec, StructSpec, Versions, parse_versions
+from pykafkacore.protocol.notation import PRIMITIVES, FieldSpec, StructSpec, Versions, parse_versions
 from tests.protocol.messages import all_messages
 from tests.protocol.oracle import definitions, needs_oracle, snake_case
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pykafkacore.protocol.apis import api
-from pykafkacore.protocol.schema import FieldSpec, StructSpec
+from pykafkacore.protocol.notation import FieldSpec, StructSpec
 from pykafkacore.protocol.types import encode_uvarint
 
 FIXED = {

@@ -13,7 +13,7 @@ from cluster.handlers.dispatch import HANDLERS
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response, encode_response
-from pykafkacore.protocol.schema import StructSpec
+from pykafkacore.protocol.notation import StructSpec
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 
