@@ -1,9 +1,9 @@
 """The group coordinator of one partition of `__consumer_offsets`: routes what comes to the subjects, holds what they decide.
 
     JoinGroup SyncGroup Heartbeat LeaveGroup              classic_rules
-    ConsumerGroupHeartbeat ConsumerGroupDescribe          consumer_rules; both protocols in one group: mixed_rules
+    ConsumerGroupHeartbeat                                consumer_rules; both protocols in one group: mixed_rules
     OffsetCommit TxnOffsetCommit OffsetFetch OffsetDelete offset_rules
-    DescribeGroups ListGroups DeleteGroups                here
+    DescribeGroups ConsumerGroupDescribe ListGroups       describing; DeleteGroups here
     EndTransaction                                        a marker for offsets committed in a transaction
 
 INVARIANT: a group is a value; only `apply` (what the log says) and `observe` (what a decision came to) put another in its
@@ -20,6 +20,7 @@ from cluster.coordinator.group import (
     classic_rules,
     consumer_records,
     consumer_rules,
+    describing,
     mixed_rules,
     offset_rules,
     records,
@@ -28,7 +29,6 @@ from cluster.coordinator.group.classic import (
     CONSUMER_PROTOCOL,
     DEAD,
     EMPTY,
-    STABLE,
     ClassicGroup,
     group_from,
 )
@@ -311,14 +311,8 @@ class GroupShard:
     def _describe_consumer(self, request: Request, now: Millis) -> Outcome:
         """`body` is a group's id."""
         group = self.groups.get(request.body)
-        if not isinstance(group, ConsumerGroup):
-            message = schemas.CONSUMER_GROUP_DESCRIBE_RESPONSE
-            kind = "is not known here" if group is None else "is no consumer group"
-            told = message.DescribedGroup(
-                group_id=request.body, error_code=Code.GROUP_ID_NOT_FOUND, error_message=f"group {request.body} {kind}"
-            )
-            return Outcome(response=told)
-        return Outcome(response=described_consumer(group, self.topics, self._around(group.group_id).default_assignor))
+        default_assignor = self._around(request.body).default_assignor
+        return Outcome(response=describing.consumer(request.body, group, self.topics, default_assignor))
 
     # --- classic groups ---------------------------------------------------------------------------------------------------
 
@@ -488,52 +482,11 @@ class GroupShard:
 
     def _describe(self, request: Request, now: Millis) -> Outcome:
         """`body` is a group's id."""
-        message = schemas.DESCRIBE_GROUPS_RESPONSE
-        group = self.groups.get(request.body)
-        if not isinstance(group, ClassicGroup) or group.state == DEAD:
-            told = message.DescribedGroup(group_id=request.body, group_state=DEAD)
-            if request.api_version >= 6:
-                told.error_code = Code.GROUP_ID_NOT_FOUND
-                told.error_message = f"group {request.body} is not known here"
-            return Outcome(response=told)
-        is_stable = group.state == STABLE
-        told = message.DescribedGroup(
-            group_id=group.group_id,
-            group_state=group.state,
-            protocol_type=group.protocol_type or "",
-            protocol_data=(group.protocol or "") if is_stable else "",
-        )
-        for member in group.members.values():
-            told.members.append(
-                message.DescribedGroupMember(
-                    member_id=member.member_id,
-                    group_instance_id=member.instance_id,
-                    client_id=member.client_id,
-                    client_host=member.client_host,
-                    member_metadata=member.metadata_of(group.protocol) if is_stable else b"",
-                    member_assignment=member.assignment if is_stable else b"",
-                )
-            )
-        return Outcome(response=told)
+        return Outcome(response=describing.classic(request.body, self.groups.get(request.body), request.api_version))
 
     def _list(self, request: Request, now: Millis) -> Outcome:
         """`body` is a ListGroups request; the response is the list of this partition's groups."""
-        message = schemas.LIST_GROUPS_RESPONSE
-        states = {state.lower() for state in request.body.states_filter}
-        types = {kind.lower() for kind in request.body.types_filter}
-        found = []
-        for group in self.groups.values():
-            is_classic = isinstance(group, ClassicGroup)
-            kind = "classic" if is_classic else "consumer"
-            if (states and group.state.lower() not in states) or (types and kind not in types):
-                continue
-            protocol_type = (group.protocol_type or "") if isinstance(group, ClassicGroup) else CONSUMER_PROTOCOL
-            found.append(
-                message.ListedGroup(
-                    group_id=group.group_id, protocol_type=protocol_type, group_state=group.state, group_type=kind
-                )
-            )
-        return Outcome(response=found)
+        return Outcome(response=describing.listed(self.groups.values(), request.body))
 
     def _delete(self, request: Request, now: Millis) -> Outcome:
         """`body` is a group's id; the response is an error code."""
@@ -550,43 +503,6 @@ def _tombstones(group: Group) -> list[Record]:
     if isinstance(group, ConsumerGroup):
         return consumer_records.group_tombstones(group)
     return [records.group_tombstone(group.group_id)] if group.generation or not group.is_simple else []
-
-
-def described_consumer(group: ConsumerGroup, topics: GroupTopics, default_assignor: str) -> Any:
-    """A group in a ConsumerGroupDescribe response."""
-    message = schemas.CONSUMER_GROUP_DESCRIBE_RESPONSE
-
-    def assignment(partitions: Mapping[bytes, Any]) -> Any:
-        rows = [
-            message.TopicPartitions(topic_id=t, topic_name=topics.name_of(t), partitions=sorted(partitions[t]))
-            for t in sorted(partitions)
-        ]
-        return message.Assignment(topic_partitions=rows)
-
-    return message.DescribedGroup(
-        group_id=group.group_id,
-        group_state=group.state,
-        group_epoch=group.group_epoch,
-        assignment_epoch=group.target_epoch,
-        assignor_name=group.preferred_assignor(group.members.values(), default_assignor),
-        members=[
-            message.Member(
-                member_id=member.member_id,
-                instance_id=member.instance_id,
-                rack_id=member.rack_id,
-                member_epoch=member.member_epoch,
-                client_id=member.client_id,
-                client_host=member.client_host,
-                subscribed_topic_names=sorted(member.topics),
-                subscribed_topic_regex=member.regex,
-                assignment=assignment(member.assigned),
-                target_assignment=assignment(group.target_of(member.member_id)),
-                # 0 speaks the classic protocol, 1 the consumer protocol.
-                member_type=0 if member.classic is not None else 1,
-            )
-            for member in group.members.values()
-        ],
-    )
 
 
 _HANDLERS: dict[str, Callable[[GroupShard, Request, Millis], Outcome]] = {
