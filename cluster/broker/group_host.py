@@ -21,7 +21,7 @@ from cluster.coordinator.group.shard import AssignmentComputed, GroupShard, Meta
 from cluster.coordinator.group.topics import GroupTopics
 from cluster.handlers.answers import Answer
 from cluster.handlers.internal_topics import GROUP_TOPIC
-from cluster.metadata.records import RESOURCE_GROUP
+from cluster.metadata.records import RESOURCE_BROKER, RESOURCE_GROUP
 from cluster.plane.native import match_names
 from cluster.rebalance.range import RangeAssignor
 from cluster.rebalance.uniform import UniformAssignor
@@ -125,10 +125,11 @@ class GroupHost:
     def on_image(self, delta: ImageDelta) -> None:
         """A change of the metadata is published."""
         changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
-        if not changed and not delta.brokers and not delta.configs:
+        is_set_anew = any(resource_type in (RESOURCE_GROUP, RESOURCE_BROKER) for resource_type, _ in delta.configs)
+        if not changed and not delta.brokers and not is_set_anew:
             return
         topics = GroupTopics(delta.after, match_names)
-        if delta.configs or not topics.is_as_before(self._topics):
+        if is_set_anew or not topics.is_as_before(self._topics):
             self._topics = topics
             self.host.tell_all(MetadataIs(topics))
         gone = {delta.before.topics[each].name for each in delta.topics_removed if each in delta.before.topics}
