@@ -1,6 +1,8 @@
 """Acknowledged only when it is on the disk: `flush.messages=1`, beside Apache Kafka's, in turns.
 
-    sixteen   sixteen producers on sixteen partitions, a record of 1 KiB a request, five in flight each
+    sixteen   sixteen producers on sixteen partitions, a record of 1 KiB a request, five in flight each; beside the least that
+              anybody could do for them (`bare`): receive, write over one file, one sync for all that came, answer; no log is
+              kept, nothing can be read
     one       one producer, one in flight, beside a bare loop of 1.5 KiB written over and synced on the same disk
 
 The load is the generator of benchmarks/load, so cheap that the broker is what is measured.
@@ -14,6 +16,7 @@ import argparse
 import os
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +24,7 @@ from pathlib import Path
 from benchmarks import load
 from benchmarks.coordinators import start_ours
 from benchmarks.versus.brokers import build_load
-from benchmarks.versus.loading import run_load
+from benchmarks.versus.loading import load_command, run_load
 from pykafkacore.protocol.apis import api
 from tests.support import apache
 from tests.support.wire import Wire
@@ -49,6 +52,13 @@ def produce(port: int, pid: int, producers: int, in_flight: int, seconds: float)
     latency, elapsed = told["latency"], told["seconds"]
     cores = (told["broker_user_s"] + told["broker_system_s"]) / elapsed
     return told["records"] * RECORD_BYTES / 1e6 / elapsed, latency["p50_us"] / 1e3, latency["p99_us"] / 1e3, cores
+
+
+def start_bare(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
+    port = apache.free_port()
+    process = subprocess.Popen(load_command("bare", {"port": port, "directory": directory / "floor", "sync": "yes"}))
+    apache.wait_for_port(port, process)
+    return process, port
 
 
 def bare_syncs(path: Path, seconds: float) -> list[float]:
@@ -81,12 +91,17 @@ def main() -> None:
     kafka = apache.ApacheKafka(directory / "theirs")
     kafka.format()
     kafka.start()
-    sides = {"ours": (our_port, ours.pid), "Apache": (kafka.port, kafka.process.pid)}
+    floor, floor_port = start_bare(directory)
+    sides = {
+        "ours": (our_port, ours.pid),
+        "Apache": (kafka.port, kafka.process.pid),
+        "bare": (floor_port, floor.pid),
+    }
     rows = {"sixteen": (PARTITIONS, IN_FLIGHT), "one": (1, 1)}
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     bare: list[list[float]] = []
     try:
-        for port, _ in sides.values():
+        for port in (our_port, kafka.port):
             create(port)
         for name, (producers, in_flight) in rows.items():
             for port, pid in sides.values():
@@ -104,8 +119,9 @@ def main() -> None:
         p50, p99 = (statistics.median(load.quantile(each, part) for each in bare) * 1000 for part in (0.5, 0.99))
         print(f"bare write and sync              p50 {p50:7.3f} ms   p99 {p99:7.3f} ms")
     finally:
-        ours.terminate()
-        ours.wait(30)
+        for process in (ours, floor):
+            process.terminate()
+            process.wait(30)
         kafka.stop()
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -1,5 +1,7 @@
 //! The least that a broker could do, as a limit to hold real ones against: receive, check the CRC-32C, write to the page
 //! cache, answer; and to readers a bare sendfile. One epoll loop on one thread.
+//! With `--sync yes`, the least of one that answers only when it is on the disk: all that came in one turn of the loop, of
+//! whatever partitions, is written over a file that is there already, and synced once.
 //!
 //! It is no broker: any topic exists, a partition is a file, nothing is kept, and of a batch's header only the CRC is read.
 //! What it reads of offsets assumes that all batches of a partition are alike, as the load's are.
@@ -23,11 +25,16 @@ use crate::connection::{Connection, Frame};
 use crate::options::{Options, Row};
 use crate::sys::{self, Poll};
 
-pub const OPTIONS: &[Row] =
-    &[("port", "9092", "where it listens, on loopback"), ("directory", ".", "where it keeps its files")];
+pub const OPTIONS: &[Row] = &[
+    ("port", "9092", "where it listens, on loopback"),
+    ("directory", ".", "where it keeps its files"),
+    ("sync", "no", "yes: one file for all partitions, synced before it answers; nothing can be read then"),
+];
 
 const LIST_OFFSETS: i16 = 2;
 const LISTENER: usize = usize::MAX;
+const SYNCED_BYTES: usize = 32 << 20;
+const SECTOR_BYTES: u64 = 512;
 const APIS: [Api; 3] = [
     Api { api_key: header::PRODUCE, version_min: 9, version_max: 9, flexible_from: 9 },
     Api { api_key: header::FETCH, version_min: 12, version_max: 12, flexible_from: 12 },
@@ -51,20 +58,57 @@ impl Place {
         Ok(Place { file, path, size_bytes: 0, batch_bytes: 1, record_count: 1 })
     }
 
-    fn append(&mut self, batch: &[u8]) -> Result<i64, String> {
+    /// With a round, it is written and synced with that.
+    fn append(&mut self, batch: &[u8], round: Option<&mut Round>) -> Result<i64, String> {
         let view = BatchView::parse(batch).map_err(|e| e.to_string())?;
         if !view.crc_is_valid() {
             return Err("a batch has a wrong CRC".to_owned());
         }
         let base = self.end_offset();
         (self.batch_bytes, self.record_count) = (view.size_bytes() as u64, i64::from(view.record_count()));
-        self.file.write_all_at(batch, self.size_bytes).map_err(|e| e.to_string())?;
+        match round {
+            Some(round) => round.bytes.extend_from_slice(batch),
+            None => self.file.write_all_at(batch, self.size_bytes).map_err(|e| e.to_string())?,
+        }
         self.size_bytes += batch.len() as u64;
         Ok(base)
     }
 
     fn end_offset(&self) -> i64 {
         (self.size_bytes / self.batch_bytes) as i64 * self.record_count
+    }
+}
+
+/// What came since the last sync, and the file that it goes to.
+struct Round {
+    file: File,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Round {
+    fn create(directory: &Path) -> Result<Round, String> {
+        let path = directory.join("synced");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        let made = file.and_then(|file| {
+            file.write_all_at(&vec![0; SYNCED_BYTES], 0)?;
+            file.sync_data()?;
+            Ok(Round { file, at: 0, bytes: Vec::new() })
+        });
+        made.map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        if self.at + self.bytes.len() as u64 > SYNCED_BYTES as u64 {
+            self.at = 0;
+        }
+        self.file.write_all_at(&self.bytes, self.at).and_then(|()| self.file.sync_data()).map_err(|e| e.to_string())?;
+        self.at = (self.at + self.bytes.len() as u64).next_multiple_of(SECTOR_BYTES);
+        self.bytes.clear();
+        Ok(())
     }
 }
 
@@ -86,6 +130,7 @@ struct Bare {
     directory: PathBuf,
     places: HashMap<(String, i32), Place>,
     apis: ApiTable,
+    round: Option<Round>,
 }
 
 pub fn run(arguments: &[String]) -> Result<String, String> {
@@ -96,7 +141,9 @@ pub fn run(arguments: &[String]) -> Result<String, String> {
     let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|e| format!("port {port}: {e}"))?;
     let mut poll = Poll::new().map_err(|e| e.to_string())?;
     poll.add(listener.as_raw_fd(), LISTENER).map_err(|e| e.to_string())?;
-    let mut bare = Bare { directory, places: HashMap::new(), apis: ApiTable::new(APIS) };
+    let is_synced = options.choice("sync", &["no", "yes"])? == 1;
+    let round = if is_synced { Some(Round::create(&directory)?) } else { None };
+    let mut bare = Bare { directory, places: HashMap::new(), apis: ApiTable::new(APIS), round };
     let (mut clients, mut ready, mut next) = (HashMap::new(), Vec::new(), 0);
     loop {
         poll.wait(None, &mut ready).map_err(|e| e.to_string())?;
@@ -110,18 +157,33 @@ pub fn run(arguments: &[String]) -> Result<String, String> {
                 continue;
             }
             let Some(client) = clients.get_mut(&event.token) else { continue };
-            if let Err(error) = bare.turn(client, event.readable, event.token, &mut poll) {
-                if !error.contains("closed") && !error.contains("reset") {
-                    eprintln!("bare: {error}");
-                }
-                clients.remove(&event.token);
+            let mut done = bare.receive(client, event.readable);
+            if !is_synced {
+                done = done.and_then(|()| bare.answer_all(client, event.token, &mut poll));
             }
+            forget_if_gone(&mut clients, event.token, done);
+        }
+        let Some(round) = &mut bare.round else { continue };
+        round.commit()?;
+        for event in &ready {
+            let Some(client) = clients.get_mut(&event.token) else { continue };
+            let done = bare.answer_all(client, event.token, &mut poll);
+            forget_if_gone(&mut clients, event.token, done);
         }
     }
 }
 
+fn forget_if_gone(clients: &mut HashMap<usize, Client>, token: usize, done: Result<(), String>) {
+    if let Err(error) = done {
+        if !error.contains("closed") && !error.contains("reset") {
+            eprintln!("bare: {error}");
+        }
+        clients.remove(&token);
+    }
+}
+
 impl Bare {
-    fn turn(&mut self, client: &mut Client, readable: bool, token: usize, poll: &mut Poll) -> Result<(), String> {
+    fn receive(&mut self, client: &mut Client, readable: bool) -> Result<(), String> {
         self.send(client)?;
         if readable {
             client.connection.receive()?;
@@ -139,6 +201,10 @@ impl Bare {
                 self.send(client)?;
             }
         }
+        Ok(())
+    }
+
+    fn answer_all(&mut self, client: &mut Client, token: usize, poll: &mut Poll) -> Result<(), String> {
         self.send(client)?;
         let wants = client.connection.unsent_count() > 0 || client.file.is_some();
         if wants != client.connection.wants_writable {
@@ -206,7 +272,9 @@ impl Bare {
         for partition in &request.partitions {
             let records = partition.records.map_or(&[][..], |range| range.of(frame));
             let name = name_of(partition.topic, frame)?;
-            let base_offset = self.place(name, partition.index)?.append(records)?;
+            let mut round = self.round.take();
+            let base_offset = self.place(name, partition.index)?.append(records, round.as_mut())?;
+            self.round = round;
             let ok = ProduceResult::failed(partition, ErrorCode::NONE, None);
             results.push(ProduceResult { base_offset, ..ok });
         }
