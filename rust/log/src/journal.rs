@@ -6,8 +6,9 @@
 //!   switch   a file is full: the other takes over, once every log with batches in it is flushed
 //!   replay   after an unclean stop: what the logs lost is appended to them again, in order
 //!
-//!   file     rounds, each from a sector's start; written with zeros before its first use, so that a sync moves data only
-//!   round    crc32c, bytes, magic, entry count, generation, number, oldest number needed | entries | zeros up to a sector
+//!   file     rounds, each from a block's start; written with zeros before its first use, so that a sync moves data only, and
+//!            then written past the page cache, which is the quicker way to the disk
+//!   round    crc32c, bytes, magic, entry count, generation, number, oldest number needed | entries | zeros up to a block
 //!   entry    topic id, partition, bytes | batch
 //! ```
 //!
@@ -24,11 +25,12 @@ use std::sync::Arc;
 use record::{BatchView, crc32c};
 
 use crate::log::{Log, remove_if_there};
-use crate::storage::{Storage, StorageFile};
+use crate::storage::{Blocks, Storage, StorageFile};
 use crate::{Error, Result};
 
 const MAGIC: u32 = 0x504b_4a31;
-const SECTOR_BYTES: u64 = 512;
+/// Blocks are made of these, whatever their size: a round is looked for at each.
+const SECTOR_BYTES: usize = 512;
 const ROUND_HEADER_BYTES: usize = 40;
 const ENTRY_HEADER_BYTES: usize = 24;
 const PREFIX: &str = ".journal-";
@@ -37,6 +39,7 @@ const FILL_BYTES: usize = 1 << 20;
 
 pub type Place = ([u8; 16], i32);
 
+#[derive(Clone, Copy)]
 pub struct Entry<'a> {
     pub place: Place,
     pub batch: &'a [u8],
@@ -54,6 +57,7 @@ pub struct Journal {
     active: usize,
     position: u64,
     file_bytes: u64,
+    block_bytes: usize,
     generation: u64,
     next_number: u64,
     /// First numbers of the file in use, and of the oldest rounds whose logs may not be flushed; the latter as the newest
@@ -61,7 +65,7 @@ pub struct Journal {
     first_number: u64,
     oldest_needed: u64,
     oldest_told: u64,
-    buffer: Vec<u8>,
+    buffer: Blocks,
     failed: bool,
 }
 
@@ -70,15 +74,11 @@ pub fn entry_bytes(batch_bytes: usize) -> usize {
     ENTRY_HEADER_BYTES + batch_bytes
 }
 
-/// The bytes that a round of such entries takes, up to the next sector.
-pub fn round_bytes(entries_bytes: usize) -> u64 {
-    ((ROUND_HEADER_BYTES + entries_bytes) as u64).next_multiple_of(SECTOR_BYTES)
-}
-
 impl Journal {
     /// Makes the two files, each of `file_bytes`. `generation` is higher than that of any journal before.
     pub fn create(storage: Arc<dyn Storage>, dir: &Path, file_bytes: u64, generation: u64) -> Result<Journal> {
-        let file_bytes = file_bytes.next_multiple_of(SECTOR_BYTES);
+        let block_bytes = storage.block_bytes();
+        let file_bytes = file_bytes.next_multiple_of(block_bytes as u64);
         let path_of = |number: usize| dir.join(format!("{PREFIX}{generation:020}-{number}"));
         let make = |number: usize| {
             let path = path_of(number);
@@ -92,7 +92,7 @@ impl Journal {
                     at += count as u64;
                 }
                 file.sync_data()?;
-                Ok(file)
+                storage.open_direct(&path)
             };
             fill().map(|file| File { path: path.clone(), file }).map_err(|e| Error::storage(&path, e))
         };
@@ -110,19 +110,21 @@ impl Journal {
             active: 0,
             position: 0,
             file_bytes,
+            block_bytes,
             generation,
             next_number: 0,
             first_number: 0,
             oldest_needed: 0,
             oldest_told: 0,
-            buffer: Vec::new(),
+            buffer: Blocks::default(),
             failed: false,
         })
     }
 
-    /// A sector is kept for `switch`.
-    pub fn has_room(&self, round_bytes: u64) -> bool {
-        self.position + round_bytes + SECTOR_BYTES <= self.file_bytes
+    /// Whether a round of entries of so many bytes fits. A block is kept for `switch`.
+    pub fn has_room(&self, entries_bytes: usize) -> bool {
+        let round_bytes = (ROUND_HEADER_BYTES + entries_bytes).next_multiple_of(self.block_bytes);
+        self.position + (round_bytes + self.block_bytes) as u64 <= self.file_bytes
     }
 
     /// Every log that has batches in the other file is flushed by now.
@@ -144,38 +146,45 @@ impl Journal {
     }
 
     /// Writes one round; it is on the disk when this returns. There is room for it.
-    pub fn commit<'a>(&mut self, entries: impl IntoIterator<Item = Entry<'a>>) -> Result<()> {
+    pub fn commit<'a, E>(&mut self, entries: E) -> Result<()>
+    where
+        E: IntoIterator<Item = Entry<'a>>,
+        E::IntoIter: Clone,
+    {
         let File { path, file } = &self.files[self.active];
         if self.failed {
             return Err(Error::Poisoned { why: format!("{} failed before", path.display()) });
         }
-        self.buffer.clear();
-        self.buffer.resize(ROUND_HEADER_BYTES, 0);
-        let mut count: u32 = 0;
+        let entries = entries.into_iter();
+        let used = ROUND_HEADER_BYTES + entries.clone().map(|entry| entry_bytes(entry.batch.len())).sum::<usize>();
+        let round = self.buffer.first(used.next_multiple_of(self.block_bytes));
+        let (mut at, mut count): (usize, u32) = (ROUND_HEADER_BYTES, 0);
+        let mut put = |bytes: &[u8]| {
+            round[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
         for entry in entries {
+            put(&entry.place.0);
+            put(&entry.place.1.to_be_bytes());
+            put(&(entry.batch.len() as u32).to_be_bytes());
+            put(entry.batch);
             count += 1;
-            self.buffer.extend_from_slice(&entry.place.0);
-            self.buffer.extend_from_slice(&entry.place.1.to_be_bytes());
-            self.buffer.extend_from_slice(&(entry.batch.len() as u32).to_be_bytes());
-            self.buffer.extend_from_slice(entry.batch);
         }
-        let used = self.buffer.len();
-        self.buffer[4..8].copy_from_slice(&(used as u32).to_be_bytes());
-        self.buffer[8..12].copy_from_slice(&MAGIC.to_be_bytes());
-        self.buffer[12..16].copy_from_slice(&count.to_be_bytes());
-        self.buffer[16..24].copy_from_slice(&self.generation.to_be_bytes());
-        self.buffer[24..32].copy_from_slice(&self.next_number.to_be_bytes());
-        self.buffer[32..40].copy_from_slice(&self.oldest_needed.to_be_bytes());
-        let crc = crc32c::crc32c(&self.buffer[4..used]);
-        self.buffer[..4].copy_from_slice(&crc.to_be_bytes());
-        self.buffer.resize(used.next_multiple_of(SECTOR_BYTES as usize), 0);
-        assert!(self.position + self.buffer.len() as u64 <= self.file_bytes, "a round needs room");
-        let written = file.write_at(&self.buffer, self.position).and_then(|()| file.sync_data());
-        if let Err(error) = written {
+        round[4..8].copy_from_slice(&(used as u32).to_be_bytes());
+        round[8..12].copy_from_slice(&MAGIC.to_be_bytes());
+        round[12..16].copy_from_slice(&count.to_be_bytes());
+        round[16..24].copy_from_slice(&self.generation.to_be_bytes());
+        round[24..32].copy_from_slice(&self.next_number.to_be_bytes());
+        round[32..40].copy_from_slice(&self.oldest_needed.to_be_bytes());
+        let crc = crc32c::crc32c(&round[4..used]);
+        round[..4].copy_from_slice(&crc.to_be_bytes());
+        round[used..].fill(0);
+        assert!(self.position + round.len() as u64 <= self.file_bytes, "a round needs room");
+        if let Err(error) = file.write_at(round, self.position).and_then(|()| file.sync_data()) {
             self.failed = true;
             return Err(Error::storage(path, error));
         }
-        self.position += self.buffer.len() as u64;
+        self.position += round.len() as u64;
         self.next_number += 1;
         self.oldest_told = self.oldest_needed;
         Ok(())
@@ -306,7 +315,7 @@ fn find_rounds(bytes: &[u8], rounds: &mut BTreeMap<(u64, u64), Round>) {
                 at += round.bytes;
                 rounds.insert(key, round);
             }
-            None => at += SECTOR_BYTES as usize,
+            None => at += SECTOR_BYTES,
         }
     }
 }
@@ -329,6 +338,6 @@ fn parse_round(bytes: &[u8]) -> Option<((u64, u64), Round)> {
         entries.push(((*id, i32::from_be_bytes(*partition)), batch.to_vec()));
         rest = after;
     }
-    let bytes = used.next_multiple_of(SECTOR_BYTES as usize);
+    let bytes = used.next_multiple_of(SECTOR_BYTES);
     Some(((long(16)?, long(24)?), Round { oldest_needed: long(32)?, entries, bytes }))
 }

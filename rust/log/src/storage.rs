@@ -33,6 +33,15 @@ pub trait StorageFile: Send + Sync {
 
 pub trait Storage: Send + Sync {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>>;
+    /// A file that is there and keeps its length, written in whole blocks from memory that begins at one (`Blocks`): past
+    /// the page cache, where there is a way.
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        self.open(path, false)
+    }
+    /// What a write to such a file begins and ends at.
+    fn block_bytes(&self) -> usize {
+        512
+    }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Writes a small file so that it is there whole or not at all. With `sync`, it survives a power failure.
     fn write_atomically(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()>;
@@ -52,6 +61,23 @@ pub trait Storage: Send + Sync {
 /// With less than this left on a disk, nothing of it is set aside for later.
 #[cfg(target_os = "linux")]
 const RESERVES_ABOVE_BYTES: u64 = 1 << 30;
+
+const BLOCK_BYTES: usize = 4096;
+
+/// Memory that begins at a block's start, as writes past the page cache want it.
+#[derive(Default)]
+pub struct Blocks(Vec<u8>);
+
+impl Blocks {
+    /// So many bytes, with whatever was in them before.
+    pub fn first(&mut self, count: usize) -> &mut [u8] {
+        if self.0.len() < count + BLOCK_BYTES {
+            self.0.resize((count + BLOCK_BYTES).next_power_of_two(), 0);
+        }
+        let start = self.0.as_ptr().align_offset(BLOCK_BYTES);
+        &mut self.0[start..start + count]
+    }
+}
 
 /// Real files.
 pub struct FileStorage;
@@ -111,6 +137,23 @@ impl Storage for FileStorage {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>> {
         let file = File::options().read(true).write(true).create(create).truncate(false).open(path)?;
         Ok(Arc::new(RealFile(file)))
+    }
+
+    /// Not every file system has a way past the page cache, and not every disk has blocks as small as ours: one is read to
+    /// find out.
+    #[cfg(target_os = "linux")]
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let direct = File::options().read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
+        match direct.and_then(|file| file.read_at(Blocks::default().first(BLOCK_BYTES), 0).map(|_| file)) {
+            Ok(file) => Ok(Arc::new(RealFile(file))),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.open(path, false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn block_bytes(&self) -> usize {
+        BLOCK_BYTES
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

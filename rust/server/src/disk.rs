@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use log::journal::{Entry, Journal, Place, entry_bytes, round_bytes};
+use log::journal::{Entry, Journal, Place, entry_bytes};
 use log::{FileStorage, Storage};
 use parking_lot::{Condvar, Mutex};
 use replica::disk::{Disk, Uncommitted};
@@ -324,7 +324,7 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
             let mut bytes = 0;
             let fits = |each: &&&Uncommitted| {
                 bytes += entry_bytes(each.batch.len());
-                journal.has_room(round_bytes(bytes))
+                journal.has_room(bytes)
             };
             let count = left.iter().take_while(fits).count();
             if count == 0 {
