@@ -495,8 +495,9 @@ impl Partition {
     pub fn committed(&self, end_offset: i64) {
         let mut inner = self.inner.lock();
         inner.durability.synced(end_offset);
-        self.advance_high_watermark(&mut inner);
-        inner.tell_writers();
+        if !self.advance_high_watermark(&mut inner) {
+            inner.tell_writers();
+        }
     }
 
     /// Nothing can be written to the disk under this log any more.
@@ -550,17 +551,18 @@ impl Partition {
         }
     }
 
-    /// With followers, this is the minimum over the ISR; a follower's offset is learnt from its Fetch.
-    fn advance_high_watermark(&self, inner: &mut Inner) {
+    /// With followers, this is the minimum over the ISR; a follower's offset is learnt from its Fetch. Whoever waits is told,
+    /// if it passed anything.
+    fn advance_high_watermark(&self, inner: &mut Inner) -> bool {
         if inner.role != Role::Leader || inner.leadership.isr.iter().any(|id| *id != self.node_id) {
-            return;
+            return false;
         }
-        let Some(log) = &inner.log else { return };
+        let Some(log) = &inner.log else { return false };
         let must_sync = self.topic.settings.load().flush_messages == EVERY_MESSAGE && inner.durability.disk.is_some();
         let synced_max = if must_sync { inner.durability.synced_offset } else { i64::MAX };
         let end = log.log_end_offset().min(synced_max);
         if end <= inner.high_watermark {
-            return;
+            return false;
         }
         inner.high_watermark = end;
         if let Some(log) = &mut inner.log {
@@ -571,6 +573,7 @@ impl Partition {
             reader.watch.news(reader.slot, weight);
         }
         inner.tell_writers();
+        true
     }
 
     /// Reads for a Fetch, from memory if the hot tail has it, else as a region of a file.

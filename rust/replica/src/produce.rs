@@ -11,7 +11,7 @@ use wire::produce::{CurrentLeader, NodeEndpoint, ProducePartition, ProduceReques
 use wire::{ErrorCode, Range32, TopicRef};
 
 use crate::partition::{Appended, Partition, ProduceFailure, Wanted};
-use crate::purgatory::{Wake, Watch, Watcher};
+use crate::purgatory::{UNMARKED, Wake, Watch, Watcher};
 use crate::view::{PartitionKey, Topic, View};
 
 /// One produce request's answer in the making.
@@ -236,8 +236,8 @@ impl Produced {
     #[must_use]
     pub fn park(&mut self, ticket: u64, wake: Arc<dyn Wake>) -> bool {
         let watch = Watch::new();
-        for (slot, wait) in self.waits.iter().enumerate() {
-            wait.partition.watch_for(wait.wanted, Watcher { watch: watch.clone(), slot: slot as u32 });
+        for wait in &self.waits {
+            wait.partition.watch_for(wait.wanted, Watcher { watch: watch.clone(), slot: UNMARKED });
         }
         let parked = watch.park(ticket, wake, self.waits.len());
         self.watch = Some(watch);

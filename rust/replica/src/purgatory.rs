@@ -21,6 +21,9 @@ pub trait Wake: Send + Sync {
 /// More weight than any request waits for: an error, a change of leader, a deleted topic.
 pub const URGENT: usize = usize::MAX;
 
+/// The slot of a request that looks at everything anyway: its news are counted, and not kept.
+pub const UNMARKED: u32 = u32::MAX;
+
 struct Parked {
     ticket: u64,
     wake: Arc<dyn Wake>,
@@ -100,6 +103,9 @@ impl Watch {
 
 impl State {
     fn mark(&mut self, slot: u32) {
+        if slot == UNMARKED {
+            return;
+        }
         let index = slot as usize;
         if self.is_dirty.len() <= index {
             self.is_dirty.resize(index + 1, false);
@@ -155,6 +161,18 @@ mod tests {
         let watch = Watch::new();
         watch.news(3, URGENT);
         assert!(!watch.park(1, Arc::new(Woken::default()), 1));
+    }
+
+    #[test]
+    fn news_of_no_slot_wake_and_leave_no_mark() {
+        let woken = Arc::new(Woken::default());
+        let watch = Watch::new();
+        assert!(watch.park(7, woken.clone(), 2));
+        watch.news(UNMARKED, 1);
+        assert!(woken.0.lock().is_empty());
+        watch.news(UNMARKED, 1);
+        assert_eq!(*woken.0.lock(), [7]);
+        assert!(watch.take_dirty().is_empty());
     }
 
     #[test]

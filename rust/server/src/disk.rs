@@ -252,6 +252,13 @@ impl Disk for DirDisk {
     }
 }
 
+/// What a partition has in a round.
+#[derive(Default)]
+struct Share {
+    bytes: usize,
+    end_offset: i64,
+}
+
 /// What the committer knows: the journal, and which logs have batches in each of its files.
 pub struct Commits<F> {
     dir: PathBuf,
@@ -284,16 +291,24 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
 
     /// All of these are on the disk, and their partitions told, when this returns.
     pub fn round(&mut self, batches: &[Uncommitted]) -> log::Result<()> {
-        let mut sizes: HashMap<Place, usize> = HashMap::new();
+        let mut shares: HashMap<*const Partition, Share> = HashMap::new();
         for each in batches {
-            let size = sizes.entry(each.partition.key()).or_default();
-            *size = if each.follows_unsynced { usize::MAX } else { size.saturating_add(each.batch.len()) };
+            let share = shares.entry(Arc::as_ptr(&each.partition)).or_default();
+            share.bytes = if each.follows_unsynced { usize::MAX } else { share.bytes.saturating_add(each.batch.len()) };
+            share.end_offset = each.end_offset;
         }
         let journaled_bytes_max = if self.has_journal()? { (self.file_bytes / JOURNALED_PART) as usize } else { 0 };
-        let is_journaled = |each: &&Uncommitted| sizes[&each.partition.key()] <= journaled_bytes_max;
+        let is_journaled = |each: &&Uncommitted| shares[&Arc::as_ptr(&each.partition)].bytes <= journaled_bytes_max;
         let journaled: Vec<&Uncommitted> = batches.iter().filter(is_journaled).collect();
         self.journal(&journaled)?;
-        together(|| journaled.iter().for_each(|each| each.partition.committed(each.end_offset)));
+        // A partition is told once, with the last of its batches.
+        together(|| {
+            for each in journaled {
+                if shares[&Arc::as_ptr(&each.partition)].end_offset == each.end_offset {
+                    each.partition.committed(each.end_offset);
+                }
+            }
+        });
         for each in batches.iter().filter(|each| !is_journaled(each)) {
             // The first of a partition's does it for all.
             each.partition.flush()?;
