@@ -147,6 +147,7 @@ class Broker:
                 (path, identity.directory_id, path in node.log_dirs and path not in self.cordoned_directories)
                 for path, identity in zip(self._directories, self._identities, strict=True)
             ],
+            "is_dir_away": bool(self.failed_directories),
             "apis": [(api.key, api.oldest, api.latest_served(), min(api.flexible_from, 32767)) for api in apis.values()],
             "reactor_count": min(settings["num.network.threads"], os.cpu_count() or 1),
             "request_bytes_max": settings["socket.request.max.bytes"],

@@ -252,6 +252,16 @@ def test_a_topic_that_is_deleted_while_it_moves_leaves_nothing(tmp_path: Path) -
         node.kill()
 
 
+def test_what_was_copied_of_a_topic_that_is_no_more_goes_with_the_next_start(node: Node) -> None:
+    node.start().wait()
+    assert node.stop() == 0
+    future = node.directory / "c" / f"gone-0.{'0a' * 16}-future"
+    future.mkdir()
+    (future / "00000000000000000000.log").write_bytes(BATCH)
+    node.start().wait()
+    assert not future.exists()
+
+
 def test_what_cannot_move_is_told(node: Node) -> None:
     node.start().wait()
     create_topic(node.port, "known", 1)

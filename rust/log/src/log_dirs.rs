@@ -271,21 +271,26 @@ impl LogDir {
 }
 
 /// Ends the moves that a stop interrupted; gives those that are to be begun again: the partition's directory name, and which
-/// of `dirs` it is to move to.
-pub fn settle_moves(dirs: &mut [LogDir]) -> Result<HashMap<String, usize>> {
+/// of `dirs` it is to move to. `are_all_here`: no other directory may hold the log that was to move; what was copied of one
+/// that is in none of them was left by a topic that is no more, and is removed.
+pub fn settle_moves(dirs: &mut [LogDir], are_all_here: bool) -> Result<HashMap<String, usize>> {
     let mut again = HashMap::new();
     for at in 0..dirs.len() {
         for future in std::mem::take(&mut dirs[at].futures) {
             let Some(name) = parse_future_dir_name(&future).map(str::to_owned) else { continue };
             let stands = dirs.iter().any(|dir| dir.has_partition(&name));
             let dir = &mut dirs[at];
-            match moving::settle(&FileStorage, &dir.path.join(&future), &dir.path.join(&name), stands)? {
+            let path = dir.path.join(&future);
+            match moving::settle(&FileStorage, &path, &dir.path.join(&name), stands)? {
                 Settled::Again if !dir.has_partition(&name) => drop(again.insert(name, at)),
                 Settled::Here => {
                     if !dir.clean && !dir.outlived {
                         dir.unproven.insert(name.clone());
                     }
                     dir.existing.insert(name);
+                }
+                Settled::Elsewhere if are_all_here => {
+                    FileStorage.remove_dir(&path).map_err(|e| Error::storage(&path, e))?;
                 }
                 Settled::Again | Settled::Elsewhere => {}
             }
@@ -336,6 +341,23 @@ mod tests {
         assert_eq!(LogDir::open(&dir).unwrap().stop(), Stop::Killed);
         std::fs::write(dir.join(LIFE), life.replace(' ', "0 ")).unwrap();
         assert_eq!(LogDir::open(&dir).unwrap().stop(), Stop::Unknown, "another run of the machine");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_a_log_that_is_nowhere_is_removed_once_no_directory_is_away() {
+        let dir = std::env::temp_dir().join(format!("pykafkacore-futures-{}", std::process::id()));
+        let unique = "00112233445566778899aabbccddeeff";
+        let (gone, moving) = (dir.join(future_dir_name("gone-0", unique)), dir.join(future_dir_name("here-0", unique)));
+        for path in [&gone, &moving, &dir.join("here-0")] {
+            std::fs::create_dir_all(path).unwrap();
+        }
+        std::fs::write(gone.join("00000000000000000000.log"), "copied").unwrap();
+        let settle = |are_all_here| settle_moves(&mut [LogDir::open(&dir).unwrap()], are_all_here).unwrap();
+        assert!(settle(false).is_empty(), "a move to where the log is has ended");
+        assert!(gone.exists() && !moving.exists());
+        assert!(settle(true).is_empty());
+        assert!(!gone.exists() && dir.join("here-0").exists());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

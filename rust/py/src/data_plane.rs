@@ -26,6 +26,7 @@ struct ConfigIn {
     listeners: Vec<(String, String, u16, bool)>,
     /// path, directory.id, whether new partitions may be placed there
     log_dirs: Vec<(PathBuf, [u8; 16], bool)>,
+    is_dir_away: bool,
     /// key, oldest, newest, first flexible version
     apis: Vec<(i16, i16, i16, i16)>,
     reactor_count: usize,
@@ -110,6 +111,7 @@ impl DataPlane {
             node_id: config.node_id,
             listeners: config.listeners.into_iter().map(listener).collect(),
             log_dirs: config.log_dirs.into_iter().map(log_dir).collect(),
+            is_dir_away: config.is_dir_away,
             apis: config.apis.into_iter().map(api).collect(),
             reactor_count: config.reactor_count,
             request_bytes_max: config.request_bytes_max,

@@ -28,6 +28,8 @@ pub struct ServerConfig {
     pub node_id: i32,
     pub listeners: Vec<ListenerConfig>,
     pub log_dirs: Vec<LogDirConfig>,
+    /// Another one of `log.dirs` could not be used.
+    pub is_dir_away: bool,
     pub apis: Vec<Api>,
     /// `num.network.threads`, bounded to the cores at hand.
     pub reactor_count: usize,

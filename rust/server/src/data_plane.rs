@@ -62,7 +62,7 @@ impl DataPlane {
         file_delete_delay: Duration,
         housekeeping: Housekeeping,
     ) -> io::Result<DataPlane> {
-        let interrupted = log::log_dirs::settle_moves(&mut dirs).map_err(io::Error::other)?;
+        let interrupted = log::log_dirs::settle_moves(&mut dirs, !config.is_dir_away).map_err(io::Error::other)?;
         let published = Arc::new(Published::default());
         let upcalls = Arc::new(UpcallQueue::new(config.queued_requests_max)?);
         let budget = Arc::new(TailBudget::new(config.tail_bytes_max, config.tail_partition_bytes_max));
