@@ -53,6 +53,14 @@ def test_ongoing_reassignments_are_listed() -> None:
     assert (topic.name, partition.adding_replicas, partition.removing_replicas) == ("t", [3], [2])
 
 
+def test_a_reassignment_without_time_to_do_it_is_refused_and_one_of_nothing_is_answered() -> None:
+    harness = harness_with_topic()
+    assert reassign(harness, [3, 4], timeout_ms=0) == Code.REQUEST_TIMED_OUT
+    assert not harness.partition("t").is_reassigning
+    answer = harness.ask("AlterPartitionReassignments", 1, topics=[], timeout_ms=0)
+    assert (answer.error_code, answer.error_message, answer.responses) == (0, "", [])
+
+
 def test_a_cancelled_reassignment_leaves_things_as_they_were() -> None:
     harness = harness_with_topic()
     before = harness.partition("t")

@@ -590,6 +590,46 @@ def update_features(version: int) -> dict[str, Tree]:
     return found
 
 
+def alter_partition_reassignments(version: int) -> dict[str, Tree]:
+    def one(name: str = "one", index: int = 0, replicas: list[int] | None = None) -> Tree:
+        partitions = [{"partition_index": index, "replicas": replicas}]
+        return {"timeout_ms": 10_000, "topics": [{"name": name, "partitions": partitions}]}
+
+    twice = one(replicas=[1])
+    twice["topics"][0]["partitions"] *= 2
+    found = {
+        "to where it is": one(replicas=[1]),
+        "cancelled, but not under way": one(),
+        "unknown topic": one("no-such-topic", replicas=[1]),
+        "invalid topic": one("no such topic", replicas=[1]),
+        "unknown partition": one(index=99, replicas=[1]),
+        "partition twice": twice,
+        "unknown broker": one(replicas=[9]),
+        "another one, unknown": one(replicas=[1, 9]),
+        "broker twice": one(replicas=[1, 1]),
+        "no broker": one(replicas=[]),
+        "negative broker": one(replicas=[-1]),
+        "nothing": {"timeout_ms": 10_000, "topics": []},
+    }
+    if version >= 1:
+        found["of the same number"] = {**one(replicas=[1]), "allow_replication_factor_change": False}
+        found["of another number"] = {**one(replicas=[1, 9]), "allow_replication_factor_change": False}
+    return found
+
+
+def list_partition_reassignments(version: int) -> dict[str, Tree]:
+    def of(*topics: tuple[str, list[int]]) -> Tree:
+        return {"timeout_ms": 10_000, "topics": [{"name": name, "partition_indexes": each} for name, each in topics]}
+
+    return {
+        "all": {"timeout_ms": 10_000, "topics": None},
+        "none": of(),
+        "one": of(("one", [0])),
+        "unknown": of(("no-such-topic", [0]), ("one", [99])),
+        "no partition": of(("one", [])),
+    }
+
+
 def unregister_broker(version: int) -> dict[str, Tree]:
     return {"unknown": {"broker_id": 77}}
 
@@ -614,6 +654,8 @@ GOOD: dict[str, Callable[[int], dict[str, Tree]]] = {
     "UpdateFeatures": update_features,
     "DescribeCluster": describe_cluster,
     "DescribeProducers": describe_producers,
+    "AlterPartitionReassignments": alter_partition_reassignments,
+    "ListPartitionReassignments": list_partition_reassignments,
     "UnregisterBroker": unregister_broker,
     "ListConfigResources": list_config_resources,
     "DescribeTopicPartitions": describe_topic_partitions,

@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not Non
 # Of the controllers' own listener only what changes no quorum: requests of Raft, made up, would depose the leader.
 CONTROLLER_APIS = (
     "ApiVersions", "CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs",
-    "DescribeQuorum", "UpdateFeatures", "DescribeCluster", "UnregisterBroker",
+    "DescribeQuorum", "UpdateFeatures", "DescribeCluster", "UnregisterBroker", "AlterPartitionReassignments",
+    "ListPartitionReassignments",
 )  # fmt: skip
 COMPARISONS = ["Framing", *BROKER_HANDLERS, *(ON_CONTROLLER + name for name in CONTROLLER_APIS), "Last"]
 COMPARED: set[str] = set()
