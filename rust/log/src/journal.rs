@@ -341,3 +341,32 @@ fn parse_round(bytes: &[u8]) -> Option<((u64, u64), Round)> {
     let bytes = used.next_multiple_of(SECTOR_BYTES);
     Some(((long(16)?, long(24)?), Round { oldest_needed: long(32)?, entries, bytes }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::FileStorage;
+
+    #[test]
+    fn rounds_go_past_the_page_cache_and_are_read_back_through_it() {
+        let dir = std::env::temp_dir().join(format!("pykafkacore-journal-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut journal = Journal::create(Arc::new(FileStorage), &dir, 64 << 10, 1).unwrap();
+        let place = ([7; 16], 3);
+        let sizes = [1, 4000, 4096, 9000, 100];
+        for (number, size) in sizes.iter().enumerate() {
+            let (first, second) = (vec![number as u8; *size], vec![0xff; number]);
+            assert!(journal.has_room(entry_bytes(first.len()) + entry_bytes(second.len())));
+            journal.commit([&first, &second].map(|batch| Entry { place, batch })).unwrap();
+        }
+        journal.switch().unwrap();
+        journal.commit([Entry { place, batch: b"in the other file" }]).unwrap();
+        let replay = Replay::read(&FileStorage, &dir).unwrap();
+        let found: Vec<usize> = replay.batches[&place].iter().map(Vec::len).collect();
+        assert_eq!(found, [1, 0, 4000, 1, 4096, 2, 9000, 3, 100, 4, 17]);
+        assert_eq!(replay.rotten_rounds, 0);
+        journal.remove().unwrap();
+        assert!(Replay::read(&FileStorage, &dir).unwrap().is_empty());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

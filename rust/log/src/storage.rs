@@ -147,8 +147,7 @@ impl Storage for FileStorage {
         let direct = File::options().read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
         match direct.and_then(|file| file.read_at(Blocks::default().first(BLOCK_BYTES), 0).map(|_| file)) {
             Ok(file) => Ok(Arc::new(RealFile(file))),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.open(path, false),
-            Err(error) => Err(error),
+            Err(_) => self.open(path, false),
         }
     }
 
