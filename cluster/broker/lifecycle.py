@@ -89,6 +89,7 @@ class BrokerLifecycle:
         self._previous_broker_epoch = previous_broker_epoch
         self._metadata_offset = metadata_offset
         self.broker_epoch = -1
+        self._is_leaving = False
 
     def _registration(self, ports: dict[str, int]) -> Any:
         message = api_named("BrokerRegistration").request
@@ -123,7 +124,7 @@ class BrokerLifecycle:
             # An earlier life of this broker may still have a session: wait for it to end.
             await trio.sleep(0.1)
 
-    async def heartbeat(self, want_fence: bool = False, want_shut_down: bool = False) -> Any:
+    async def heartbeat(self, want_fence: bool = False) -> Any:
         message = api_named("BrokerHeartbeat").request
         return await self._ask(
             "BrokerHeartbeat",
@@ -132,7 +133,7 @@ class BrokerLifecycle:
                 broker_epoch=self.broker_epoch,
                 current_metadata_offset=self._metadata_offset(),
                 want_fence=want_fence,
-                want_shut_down=want_shut_down,
+                want_shut_down=self._is_leaving,
                 offline_log_dirs=self._directories.offline(),
                 cordoned_log_dirs=self._directories.cordoned,
             ),
@@ -151,10 +152,14 @@ class BrokerLifecycle:
                 log.warning("heartbeat refused: %s", error)
 
     async def shut_down(self, timeout_ms: float = math.inf) -> None:
-        """Controlled: leaderships move away first. Gives up after `timeout_ms`."""
+        """Controlled: leaderships move away first. Gives up after `timeout_ms`.
+
+        From here on every heartbeat says so: an ordinary one of `keep_alive` would unfence a broker that may go.
+        """
+        self._is_leaving = True
         with trio.move_on_after(timeout_ms / 1000):
             try:
-                while not (await self.heartbeat(want_shut_down=True)).should_shut_down:
+                while not (await self.heartbeat()).should_shut_down:
                     await trio.sleep(0.05)
             except ApiError as error:
                 log.warning("controlled shutdown was refused: %s", error)

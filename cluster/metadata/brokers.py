@@ -8,6 +8,7 @@
                  want_shut_down                  in controlled shutdown: the same, but stays until it leads nothing
     shutting     (leads nothing, and every       fenced, told to shut down
     down         active broker knows)
+    the only one want_shut_down                  as it was, told to shut down: see `_goes_with_all`
     any but      (nothing, for a session         fenced
     fenced       timeout)
 
@@ -80,6 +81,9 @@ def register_broker(state: ControllerState, request: ControllerRequest, now: int
         if not is_clean:
             # It may have lost what it had not flushed: it stands in no ISR or ELR by its old merits.
             records.extend(plan_without_broker(state, body.broker_id, is_unclean=True))
+        elif lost := set(before.log_dirs) - set(body.log_dirs):
+            # It may have kept leaderships (see `_goes_with_all`), but not of what lies in a directory that is gone.
+            records.extend(_plan_without_directories(state, replace(before, log_dirs=tuple(body.log_dirs)), lost))
     broker_epoch = before.broker_epoch if before and is_same_process else state.next_offset + len(records)
     records.append(_registration_record(state, body, before if is_same_process else None, broker_epoch))
     deadline = now + state.settings.session_timeout_ms
@@ -253,6 +257,8 @@ def heartbeat(state: ControllerState, request: ControllerRequest, now: int) -> O
                 shutdown_offset = state.next_offset
             if shutdown_offset <= _lowest_active_offset(state, broker.broker_id, now):
                 records, is_fenced, should_shut_down = _plan_fence(state, broker), True, True
+    elif body.want_shut_down and _goes_with_all(state, broker.broker_id):
+        should_shut_down = True
     elif body.want_shut_down:
         records = _plan_controlled_shutdown(state, broker)
         shutdown_offset = state.next_offset + len(records)
@@ -292,6 +298,14 @@ def _plan_unfence(state: ControllerState, broker: BrokerImage) -> list[MetadataR
 
 def _plan_controlled_shutdown(state: ControllerState, broker: BrokerImage) -> list[MetadataRecord]:
     return [_change(state, broker, in_controlled_shutdown=1), *plan_without_broker(state, broker.broker_id)]
+
+
+def _goes_with_all(state: ControllerState, broker_id: int) -> bool:
+    """The only broker leaves together with this very controller: whoever could read that its leaderships moved is gone, too,
+    and nobody could have taken them. With a clean stop it finds them when it comes back, instead of an election of each
+    partition; without one it loses its place in the ISRs when it registers. That rests on ELR, which tells the two apart."""
+    image = state.image
+    return broker_id == state.settings.node_id and len(image.brokers) == 1 and image.elr_is_on
 
 
 def _leads_nothing(state: ControllerState, broker_id: int) -> bool:

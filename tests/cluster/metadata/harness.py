@@ -39,8 +39,9 @@ class Harness:
         static: dict[str, str] | None = None,
         seed: int = 1,
         racks: dict[int, str] | None = None,
+        node_id: int = 100,
     ) -> None:
-        self.settings = ControllerSettings(CLUSTER_ID, 100, BrokerSettings({**STATIC, **(static or {})}))
+        self.settings = ControllerSettings(CLUSTER_ID, node_id, BrokerSettings({**STATIC, **(static or {})}))
         self.now = 0
         self.log: list[MetadataRecord] = []
         self.epochs: dict[int, int] = {}
@@ -54,6 +55,12 @@ class Harness:
         for broker_id in range(1, broker_count + 1):
             self.register(broker_id)
             self.heartbeat(broker_id)
+
+    def restart(self) -> None:
+        """The node of the controller starts again: what is not in the log is gone."""
+        self.controller = Controller(self.image, self.settings, Policies(), Random(2))
+        self.runtime = ShardRuntime(frame)
+        self.run(self.runtime.start(self.controller, 2, len(self.log), len(self.log), self.now))
 
     def run(self, effects: list[Any]) -> list[Any]:
         """Append, commit, and give back what was answered."""

@@ -126,6 +126,46 @@ def test_the_only_broker_shuts_down_at_once_and_comes_back_to_lead() -> None:
     assert (back.leader, back.isr, back.eligible_leader_replicas, back.leader_recovery_state) == (1, (1,), (), 0)
 
 
+def test_a_lone_node_writes_nothing_for_its_clean_stop_and_leads_what_it_led() -> None:
+    harness = Harness(1, node_id=1)
+    harness.made("t", partitions=3)
+    led, written = harness.partition("t", 2), len(harness.log)
+    assert harness.heartbeat(1, shut_down=True).should_shut_down
+    assert len(harness.log) == written
+    harness.restart()
+    harness.register(1, b"second", previous_epoch=harness.epochs[1])
+    harness.heartbeat(1)
+    assert len(harness.log) == written + 2, "its registration and its unfencing"
+    assert harness.partition("t", 2) == led
+
+
+def test_a_lone_node_back_from_an_unclean_stop_is_elected_anew() -> None:
+    harness = Harness(1, node_id=1)
+    harness.made("t")
+    harness.restart()
+    harness.register(1, b"second", previous_epoch=-1)
+    assert (harness.partition("t").leader, harness.partition("t").last_known_elr) == (-1, (1,))
+    harness.heartbeat(1)
+    assert (harness.partition("t").leader, harness.partition("t").leader_recovery_state) == (1, 1)
+
+
+def test_a_lone_node_leads_nothing_of_a_directory_that_it_comes_back_without() -> None:
+    harness = Harness(1, node_id=1)
+    harness.made("t")
+    assert harness.heartbeat(1, shut_down=True).should_shut_down
+    harness.restart()
+    harness.register(1, b"second", previous_epoch=harness.epochs[1], log_dirs=[b"other directory."])
+    harness.heartbeat(1)
+    assert harness.partition("t").leader == -1
+
+
+def test_one_of_several_brokers_moves_its_leaderships_though_it_is_the_controller_too() -> None:
+    harness = Harness(2, node_id=1)
+    harness.made("t", assignments={0: [1, 2]})
+    assert not harness.heartbeat(1, shut_down=True).should_shut_down
+    assert harness.partition("t").leader == 2
+
+
 def test_a_broker_back_from_an_unclean_stop_has_no_standing_but_as_last_known_leader() -> None:
     harness = Harness(1)
     harness.made("t")
