@@ -62,9 +62,8 @@ async def serve_until_signal(broker: Broker, on_ready: Callable[[Broker], None])
         await broker.ready.wait()
         on_ready(broker)
 
-    # What was made to start is kept for good; and a collection for every 700 new objects would cost more than it finds.
+    # What was made to start is kept for good.
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_signals)
         nursery.start_soon(tell_ready)
@@ -80,6 +79,8 @@ def run(text: str, overrides: Mapping[str, str] | None = None) -> int:
 
 def _run(text: str, overrides: Mapping[str, str] | None, on_ready: Callable[[Broker], None]) -> int:
     raise_file_limit()
+    # A collection for every 700 new objects would cost more than it finds, most of all while a large image is read.
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         settings, warnings = load_static(text, overrides)
         for warning in warnings:
