@@ -102,7 +102,7 @@ def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> Non
 def run_row(row: Row, sides: list[Broker], form: Form, told: dict[str, Any]) -> None:
     began, (_, steal) = time.monotonic(), machine_s()
     found = measure.run_row(row, sides, form)
-    verdicts = measure.judge(row, found)
+    verdicts = measure.judge(row, found, told["limits"])
     took_s = time.monotonic() - began
     stolen = (machine_s()[1] - steal) / took_s
     told["rows"][row.name] = {"about": row.about, "took_s": took_s, "stolen_cores": stolen, "runs": found}

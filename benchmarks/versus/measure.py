@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmarks.versus import brokers
 from benchmarks.versus.brokers import Broker
@@ -65,11 +66,12 @@ def _values(results: Sequence[Result], name: str) -> list[float]:
     return [MEASURES[name].read(result) for result in results]
 
 
-def judge(row: Row, found: Mapping[str, Sequence[Result]]) -> list[Verdict]:
-    return [_judge(row, goal, found) for goal in row.goals]
+def judge(row: Row, found: Mapping[str, Sequence[Result]], limits: Mapping[str, Any]) -> list[Verdict]:
+    """`limits`: the machine's own, measured in the same run."""
+    return [_judge(row, goal, found, limits) for goal in row.goals]
 
 
-def _judge(row: Row, goal: Goal, found: Mapping[str, Sequence[Result]]) -> Verdict:
+def _judge(row: Row, goal: Goal, found: Mapping[str, Sequence[Result]], limits: Mapping[str, Any]) -> Verdict:
     better = MEASURES[goal.measure].more_is_better
     ours = _values(found["ours"], goal.measure)
     apache = _values(found.get("Apache Kafka", []), goal.measure)
@@ -77,6 +79,8 @@ def _judge(row: Row, goal: Goal, found: Mapping[str, Sequence[Result]]) -> Verdi
     pairs = zip(ours, apache, strict=True) if apache else []
     ratios = [(a / b if better else b / a) for a, b in pairs if a and b]
     mine, limit = statistics.median(ours), statistics.median(bare) if bare else None
+    if goal.machine is not None:
+        limit = goal.machine(limits)
     advantage = statistics.median(ratios) if ratios else None
     asked: list[tuple[str, bool]] = []
     if goal.advantage is not None and advantage is not None:

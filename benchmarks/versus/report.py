@@ -18,6 +18,7 @@ from benchmarks.versus.measure import number
 from benchmarks.versus.rows import MEASURES, ROWS
 
 ROOT = Path(__file__).parent.parent.parent
+STOLEN_MIN = 0.01
 MARKS = {True: "met", False: "**short**", None: ""}
 RULES = """\
 Every row runs both brokers in turns, in one run, on one machine, with a load generator on raw sockets that replays prebuilt
@@ -25,7 +26,8 @@ batches (or with the real clients that a row names). A number is the median of i
 rounds' ratios, with the worst and the best round behind it: 2x means twice as much of what is good, or half of what is not.
 Latency counts from the moment at which a request was *meant* to be sent, in nanoseconds. Broker CPU is user and system time
 of its process. An acknowledgement is from the page cache on both sides. *Limit* is a bare loop on the same machine in the
-same turns: it receives, checks the CRC, writes to the page cache and answers, or sends a file, and does nothing else. The
+same turns: it receives, checks the CRC, writes to the page cache and answers, or sends a file, and does nothing else; where no
+such loop takes part, what the machine gave in this run: wake-ups there and back, bulk over loopback, Python's own start. The
 machine is small and shared: read ratios, not absolute numbers, and run it on yours (`make bench`, `make bench-full`).
 """
 
@@ -89,14 +91,21 @@ def limits(found: Mapping[str, Any]) -> list[str]:
         ("the same, p99", found["fdatasync"]["p99_us"] / 1000, "ms"),
         ("64 B there and back between sleeping threads, p50", found["wake_up"]["p50_us"], "us"),
         ("the same, p99", found["wake_up"]["p99_us"], "us"),
+        ("Python and its event loop, from exec", found["interpreter_s"], "s"),
     ]
     lines = [f"| {name} | {number(value)} {unit} |" for name, value, unit in rows]
     return ["| the machine's own limits | |", "|---|---|", *lines]
 
 
+def told_of(row: Mapping[str, Any]) -> str:
+    """What a row is, and what the host took away while it ran."""
+    stolen = row["stolen_cores"]
+    return row["about"] if stolen < STOLEN_MIN else f"{row['about']} (the host took {stolen:.2g} of a processor meanwhile)"
+
+
 def page(told: Mapping[str, Any], directory: Path) -> str:
     verdicts, machine, form = told["verdicts"], told["machine"], told["form"]
-    about = {name: row["about"] for name, row in told["rows"].items()}
+    about = {name: told_of(row) for name, row in told["rows"].items()}
     short = [v for v in verdicts if v["met"] is False]
     settings = told.get("apache", {}).get("settings", "not part of this run")
     out = ["# Benchmarks: side by side with Apache Kafka 4.4.0", "", RULES]

@@ -19,6 +19,13 @@ from tests.support import apache
 ROOT = Path(__file__).parent.parent.parent
 
 
+LATENCY = {"p50_us": 12.0, "p99_us": 15.0, "p99_9_us": 50.0, "p99_99_us": 200.0}
+LIMITS = {
+    **dict.fromkeys(("memcpy_gb_s", "crc32c_gb_s", "loopback_cpu_s_gb", "page_cache_write_gb_s", "interpreter_s"), 1.5),
+    "loopback_gb_s": 3, "fdatasync": LATENCY, "wake_up": LATENCY,
+}  # fmt: skip
+
+
 def result(bytes_moved: float, cpu_s: float = 1.0) -> dict[str, float]:
     return {"bytes": bytes_moved, "read_bytes": 0, "seconds": 1, "broker_user_s": cpu_s, "broker_system_s": 0}
 
@@ -31,7 +38,7 @@ def test_rows_have_names_of_their_own_and_measures_that_exist() -> None:
 def test_an_advantage_is_more_of_what_is_good_or_less_of_what_is_not() -> None:
     row = Row("r", "", {}, (Goal("produced", 2), Goal("cpu-gb", 4)))
     found = {"ours": [result(4e9), result(6e9)], "Apache Kafka": [result(2e9), result(2e9, 2)]}
-    more, less = measure.judge(row, found)
+    more, less = measure.judge(row, found, LIMITS)
     assert (more.advantage, more.worst, more.best, more.met) == (2.5, 2, 3, True)
     assert less.advantage == pytest.approx((2 + 6) / 2) and less.met is True
 
@@ -39,15 +46,24 @@ def test_an_advantage_is_more_of_what_is_good_or_less_of_what_is_not() -> None:
 def test_a_goal_that_is_missed_is_told_as_short() -> None:
     row = Row("r", "", {}, (Goal("produced", 2, limit=1.3), Goal("cpu-gb", at_most=0.1)))
     found = {"ours": [result(1e9)], "Apache Kafka": [result(2e9)], "bare": [result(1.2e9)]}
-    verdicts = measure.judge(row, found)
+    verdicts = measure.judge(row, found, LIMITS)
     assert [verdict.met for verdict in verdicts] == [False, False]
     assert all("SHORT" in line for line in measure.lines(verdicts))
 
 
+def test_every_limit_of_the_machine_that_a_row_names_is_measured() -> None:
+    allowed = {
+        (row.name, goal.measure): goal.machine(LIMITS) for row in ROWS for goal in row.goals if goal.machine is not None
+    }
+    assert (allowed["ping", "ack-p50"], allowed["produce-zstd", "produced"]) == (0.012, 1.5)
+    row = Row("r", "", {}, (Goal("produced", 2, machine=lambda limits: limits["loopback_gb_s"]),))
+    assert measure.judge(row, {"ours": [result(1e9)]}, LIMITS)[0].bare == 3
+
+
 def test_a_limit_alone_can_be_missed() -> None:
     row = Row("r", "", {}, (Goal("produced", limit=1.3),))
-    assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.2e9)]})[0].met is True
-    assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.4e9)]})[0].met is False
+    assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.2e9)]}, LIMITS)[0].met is True
+    assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.4e9)]}, LIMITS)[0].met is False
 
 
 def told() -> dict[str, object]:
@@ -55,14 +71,12 @@ def told() -> dict[str, object]:
     row = next(row for row in ROWS if row.name == "produce-zstd")
     run = {**result(2e9), "requests": 10, "payload_bytes": 4e9, "broker_rss_bytes": 1 << 20}
     found = {"ours": [run], "Apache Kafka": [{**run, "broker_user_s": 4}]}
-    latency = {"p50_us": 12.0, "p99_us": 15.0}
-    names = ("memcpy_gb_s", "crc32c_gb_s", "loopback_gb_s", "loopback_cpu_s_gb", "page_cache_write_gb_s")
-    point = {"runs": [{**run, "latency": latency}]}
+    point = {"runs": [{**run, "latency": LATENCY}]}
     return {
         "machine": {"processors": 2, "memory_bytes": 1 << 30, "kernel": "6", "python": "3"},
-        "form": {"rounds": 1, "seconds": 1, "scale": 0.5}, "rows": {row.name: {"about": row.about}},
-        "verdicts": [asdict(verdict) for verdict in measure.judge(row, found)],
-        "limits": {**dict.fromkeys(names, 1.5), "fdatasync": latency, "wake_up": latency},
+        "form": {"rounds": 1, "seconds": 1, "scale": 0.5}, "rows": {row.name: {"about": row.about, "stolen_cores": 0.25}},
+        "verdicts": [asdict(verdict) for verdict in measure.judge(row, found, LIMITS)],
+        "limits": LIMITS,
         "growth": {"connections": {side: [{"point": 1, **point}, {"point": 5000, **point}] for side in found}},
     }  # fmt: skip
 
@@ -71,7 +85,7 @@ def test_the_page_tells_losses_first_and_says_what_was_scaled(tmp_path: Path) ->
     text = report.page(told(), tmp_path)
     short = text.partition("## Short of a goal")[2].partition("## Every row")[0]
     assert "produce-zstd" in short and "4.00x" in short and "≥ 8x" in short
-    assert "did 0.5 of it" in text
+    assert "did 0.5 of it" in text and "the host took 0.25 of a processor" in text
     pictures = sorted(path.name for path in tmp_path.glob("*.svg"))
     assert "advantages.svg" in pictures and "connections-requests.svg" in pictures
     for path in tmp_path.glob("*.svg"):
