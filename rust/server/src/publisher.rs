@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use log::journal::Replay;
@@ -62,6 +64,7 @@ pub struct Publisher {
     /// Topics with a flush.ms of their own.
     flushed_by_time: HashSet<Uuid>,
     doomed: Vec<(Instant, PathBuf)>,
+    removal: Option<Removal>,
     placed: Vec<(Uuid, i32, usize)>,
     moves: Arc<Moves>,
     recovering: Recovering,
@@ -118,6 +121,38 @@ impl Dir {
     }
 }
 
+/// Deleted partitions on their way off the disk, in a thread of its own: with thousands of files that takes seconds, and no
+/// change of topics is to wait for it.
+struct Removal {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Removal {
+    fn start(paths: Vec<PathBuf>, upcalls: Arc<UpcallQueue>) -> io::Result<Removal> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("removal".to_owned()).spawn(move || {
+            for path in paths {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    upcalls.notice(Level::Warning, format!("cannot remove {}: {error}", path.display()));
+                }
+            }
+        })?;
+        Ok(Removal { stop, thread })
+    }
+
+    /// What is left is found by its name at the next start.
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // It has panicked or it has ended: either way nothing is removed any more.
+        let _ = self.thread.join();
+    }
+}
+
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
 
 impl Publisher {
@@ -142,6 +177,7 @@ impl Publisher {
             hosted: HashMap::new(),
             flushed_by_time: HashSet::new(),
             doomed,
+            removal: None,
             placed: Vec::new(),
             moves,
             recovering,
@@ -426,20 +462,29 @@ impl Publisher {
     /// Runs between jobs: removes what has been deleted long enough, and writes the checkpoints.
     pub fn tidy(&mut self) {
         let now = Instant::now();
-        let upcalls = &self.upcalls;
-        self.doomed.retain(|(when, path)| {
-            if *when <= now
-                && let Err(error) = std::fs::remove_dir_all(path)
-            {
-                upcalls.notice(Level::Warning, format!("cannot remove {}: {error}", path.display()));
-            }
-            *when > now
-        });
+        self.remove_doomed(now);
         self.flush_by_time();
         self.dirs.iter().for_each(|dir| dir.disk.look_at_room());
         if now.duration_since(self.last_checkpoint) >= CHECKPOINT_PERIOD {
             self.last_checkpoint = now;
             self.write_checkpoints(None);
+        }
+    }
+
+    fn remove_doomed(&mut self, now: Instant) {
+        if self.removal.as_ref().is_some_and(|removal| !removal.thread.is_finished()) {
+            return;
+        }
+        self.removal = None;
+        let due: Vec<PathBuf> = self.doomed.extract_if(.., |(when, _)| *when <= now).map(|(_, path)| path).collect();
+        if due.is_empty() {
+            return;
+        }
+        match Removal::start(due, self.upcalls.clone()) {
+            Ok(removal) => self.removal = Some(removal),
+            Err(error) => {
+                self.upcalls.notice(Level::Warning, format!("deleted logs stay until the next start: {error}"))
+            }
         }
     }
 
@@ -470,6 +515,9 @@ impl Publisher {
     /// Closes every log as after a clean stop, and says so in each directory where all of them could be.
     pub fn close(&mut self, broker_epoch: i64) {
         let now_ms = wall_clock_ms();
+        if let Some(removal) = self.removal.take() {
+            removal.stop();
+        }
         for dir in &self.dirs {
             dir.disk.stop();
         }

@@ -142,6 +142,26 @@ def test_deleted_files_stay_for_the_delay_and_a_start_removes_them(tmp_path: Pat
         wire.close()
 
 
+def test_a_deleted_topic_leaves_the_disk_once_its_delay_is_over_or_at_the_next_start(tmp_path: Path) -> None:
+    def left() -> list[str]:
+        return [path.name for path in Path(broker.data).iterdir() if path.name.startswith("gone")]
+
+    def delete(broker: Broker) -> None:
+        wire = Wire(broker.port)
+        create(wire, "gone", partitions=3)
+        request = api("DeleteTopics").request(topic_names=["gone"], timeout_ms=5000)
+        assert wire.ask("DeleteTopics", 5, request).responses[0].error_code == Code.NONE
+        wire.close()
+
+    with Broker({**ROUNDS, "log.segment.delete.delay.ms": "3600000"}, data=tmp_path) as broker:
+        delete(broker)
+        assert len(left()) == 3
+    with Broker({**ROUNDS, "log.segment.delete.delay.ms": "0"}, data=tmp_path) as broker:
+        assert comes(lambda: not left()), left()
+        delete(broker)
+        assert comes(lambda: not left()), left()
+
+
 def test_a_reader_in_the_middle_of_a_deleted_segment_gets_all_of_it(broker: Broker, wire: Wire) -> None:
     create(wire, "read", configs={**SMALL, "internal.segment.bytes": str(64 << 20), "max.message.bytes": str(8 << 20)})
     for _ in range(8):
