@@ -55,6 +55,8 @@ class Verdict:
     ours: float
     apache: float | None
     bare: float | None
+    # How many times the bare loop's own it is: below 1 where ours is the better one.
+    away: float | None
     advantage: float | None
     worst: float | None
     best: float | None
@@ -81,6 +83,7 @@ def _judge(row: Row, goal: Goal, found: Mapping[str, Sequence[Result]], limits: 
     mine, limit = statistics.median(ours), statistics.median(bare) if bare else None
     if goal.machine is not None:
         limit = goal.machine(limits)
+    away = (limit / mine if better else mine / limit) if limit and mine else None
     advantage = statistics.median(ratios) if ratios else None
     asked: list[tuple[str, bool]] = []
     if goal.advantage is not None and advantage is not None:
@@ -89,11 +92,10 @@ def _judge(row: Row, goal: Goal, found: Mapping[str, Sequence[Result]], limits: 
         asked.append((f"<= {goal.at_most:g}", mine <= goal.at_most))
     if goal.at_least is not None:
         asked.append((f">= {goal.at_least:g}", mine >= goal.at_least))
-    if goal.limit is not None and limit:
-        away = limit / mine if better else mine / limit
+    if goal.limit is not None and away is not None:
         asked.append((f"within {goal.limit:g}x of the limit", away <= goal.limit))
     return Verdict(
-        row.name, goal.measure, mine, statistics.median(apache) if apache else None, limit, advantage,
+        row.name, goal.measure, mine, statistics.median(apache) if apache else None, limit, away, advantage,
         min(ratios, default=None), max(ratios, default=None),
         ", ".join(text for text, _ in asked), all(met for _, met in asked) if asked else None,
     )  # fmt: skip
@@ -114,7 +116,7 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
         measure = MEASURES[v.measure]
         ratio = "" if v.advantage is None else f"{v.advantage:6.2f}x ({number(v.worst)}-{number(v.best)})"
         mark = {True: "met", False: "SHORT", None: ""}[v.met]
-        limit = "" if v.bare is None else f" limit {number(v.bare)}"
+        limit = "" if v.away is None else f" {number(v.away)}x of the limit {number(v.bare)}"
         out.append(
             f"{v.row:22} {measure.label:16} {number(v.ours):>9} : {number(v.apache):>9} {measure.unit:13} {ratio:26}"
             f" {v.goal:34} {mark}{limit}"

@@ -27,8 +27,9 @@ rounds' ratios, with the worst and the best round behind it: 2x means twice as m
 Latency counts from the moment at which a request was *meant* to be sent, in nanoseconds. Broker CPU is user and system time
 of its process. An acknowledgement is from the page cache on both sides. *Limit* is a bare loop on the same machine in the
 same turns: it receives, checks the CRC, writes to the page cache and answers, or sends a file, and does nothing else; where no
-such loop takes part, what the machine gave in this run: wake-ups there and back, bulk over loopback, Python's own start. The
-machine is small and shared: read ratios, not absolute numbers, and run it on yours (`make bench`, `make bench-full`).
+such loop takes part, what the machine gave in this run: wake-ups there and back, bulk over loopback, Python's own start. *2x of
+it* means twice its time or CPU, or half its rate. The machine is small and shared: read ratios, not absolute numbers, and run
+it on yours (`make bench`, `make bench-full`).
 """
 
 
@@ -46,7 +47,8 @@ def table(verdicts: Sequence[Mapping[str, Any]], about: Mapping[str, str]) -> li
         ratio = ""
         if v["advantage"] is not None:
             ratio = f"{v['advantage']:.2f}x ({number(v['worst'])} to {number(v['best'])})"
-        cells = (first, f"{measure.label}, {measure.unit}", number(v["ours"]), number(v["apache"]), ratio, number(v["bare"]))
+        limit = "-" if v["away"] is None else f"{number(v['bare'])} ({number(v['away'])}x of it)"
+        cells = (first, f"{measure.label}, {measure.unit}", number(v["ours"]), number(v["apache"]), ratio, limit)
         out.append(f"| {' | '.join(cells)} | {bound(v['goal'])} | {MARKS[v['met']]} |")
     return out
 

@@ -66,6 +66,14 @@ def test_a_limit_alone_can_be_missed() -> None:
     assert measure.judge(row, {"ours": [result(1e9)], "bare": [result(1.4e9)]}, LIMITS)[0].met is False
 
 
+def test_a_limit_is_told_as_so_many_times_what_the_bare_loop_takes() -> None:
+    row = Row("r", "", {}, (Goal("produced"), Goal("cpu-gb")))
+    rate, cost = measure.judge(row, {"ours": [result(1e9, 3)], "bare": [result(2e9, 3)]})
+    assert (rate.away, cost.away) == (2, 2)
+    assert "2x of the limit 2" in measure.lines([rate])[0]
+    assert measure.judge(row, {"ours": [result(1e9)]})[0].away is None
+
+
 def told() -> dict[str, object]:
     """What a run tells, made up."""
     row = next(row for row in ROWS if row.name == "produce-zstd")
