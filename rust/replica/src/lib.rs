@@ -8,12 +8,14 @@
 //!   produce   a whole Produce request: fan out, collect, answer or wait
 //!   fetch     a whole Fetch request: the same, with fetch_session remembering what a reader asked for
 //!   purgatory the one shape in which requests wait
+//!   lock      what guards a partition
 //!   tail      the newest batches of a partition, in memory
 //! ```
 
 pub mod disk;
 pub mod fetch;
 pub mod fetch_session;
+pub mod lock;
 pub mod partition;
 pub mod produce;
 pub mod purgatory;

@@ -14,12 +14,11 @@
 
 mod housekeeping;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use log::{Log, ProducerCheck, StorageFile};
-use parking_lot::{Mutex, MutexGuard};
 use record::{BatchView, Validated, validate_produce};
 use wire::ErrorCode;
 use wire::fetch::{FetchPartition, FetchResult};
@@ -27,6 +26,7 @@ use wire::produce::CurrentLeader;
 
 use crate::disk::{Durability, EVERY_MESSAGE};
 use crate::fetch_session::TopicKey;
+use crate::lock::Lock;
 use crate::purgatory::{URGENT, Watch, Watcher};
 use crate::tail::{Tail, TailBudget};
 use crate::verification::Verifications;
@@ -80,7 +80,7 @@ pub struct Partition {
     node_id: i32,
     budget: Arc<TailBudget>,
     gone: AtomicBool,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
 /// A successful append.
@@ -227,7 +227,7 @@ impl Partition {
             unannounced_bytes: 0,
             verifications: Verifications::default(),
         };
-        Partition { topic, index, node_id, budget, gone: AtomicBool::new(false), inner: Mutex::new(inner) }
+        Partition { topic, index, node_id, budget, gone: AtomicBool::new(false), inner: Lock::new(inner) }
     }
 
     pub fn key(&self) -> PartitionKey {
