@@ -7,7 +7,7 @@ round trip and the client's back-off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cluster.handlers.context import Call, Context
@@ -63,11 +63,12 @@ def answer(ctx: Context, call: Call) -> Any:
         return message(topics=topics, error_code=Code.INVALID_REQUEST if version >= 13 else Code.NONE)
     image = ctx.image
     operations = TOPIC_OPERATIONS if version >= 8 and request.include_topic_authorized_operations else NOT_ASKED
+    places = places_of(image, call)
     if everything:
-        topics = [_topic(message, image, topic, call, operations) for topic in image.topics.values()]
+        topics = [_topic(message, topic, places, operations) for topic in image.topics.values()]
     else:
         once = {(each.topic_id, each.name): each for each in wanted}.values()
-        topics = [_named(message, image, each, call, operations) for each in once]
+        topics = [_named(message, image, each, places, operations) for each in once]
     brokers = [
         message.MetadataResponseBroker(node_id=node_id, host=host, port=port, rack=rack)
         for node_id, host, port, rack in live_brokers(image, call.listener)
@@ -99,7 +100,7 @@ async def create_topics(ctx: Context, call: Call, names: list[str]) -> dict[str,
     return {topic.name: (topic.error_code, topic.error_message) for topic in response.topics}
 
 
-def _named(message: Any, image: MetadataImage, wanted: Any, call: Call, operations: int) -> Any:
+def _named(message: Any, image: MetadataImage, wanted: Any, places: Places, operations: int) -> Any:
     topic, name = None, wanted.name
     if wanted.topic_id != ZERO_UUID:
         # KAFKA: an id counts, whatever name stands beside it.
@@ -111,14 +112,14 @@ def _named(message: Any, image: MetadataImage, wanted: Any, call: Call, operatio
         return message.MetadataResponseTopic(
             error_code=error, name=name, topic_id=wanted.topic_id, is_internal=bool(name) and is_internal(name)
         )
-    return _topic(message, image, topic, call, operations)
+    return _topic(message, topic, places, operations)
 
 
-def _topic(message: Any, image: MetadataImage, topic: TopicImage, call: Call, operations: int) -> Any:
+def _topic(message: Any, topic: TopicImage, places: Places, operations: int) -> Any:
     partition_of = message.MetadataResponsePartition
     partitions = []
     for index, partition in sorted(topic.partitions.items()):
-        error, leader = _leader(image, partition, call)
+        error, leader, offline = places(partition)
         partitions.append(
             partition_of(
                 error_code=error,
@@ -127,7 +128,7 @@ def _topic(message: Any, image: MetadataImage, topic: TopicImage, call: Call, op
                 leader_epoch=partition.leader_epoch,
                 replica_nodes=list(partition.replicas),
                 isr_nodes=list(partition.isr),
-                offline_replicas=_offline(image, partition),
+                offline_replicas=offline,
             )
         )
     return message.MetadataResponseTopic(
@@ -137,6 +138,23 @@ def _topic(message: Any, image: MetadataImage, topic: TopicImage, call: Call, op
         partitions=partitions,
         topic_authorized_operations=operations,
     )
+
+
+Places = Callable[[PartitionImage], tuple[int, int, list[int]]]
+
+
+def places_of(image: MetadataImage, call: Call) -> Places:
+    """What is to be said of where a partition lies: error, leader, offline replicas. Most lie as another one does."""
+    known: dict[Any, tuple[int, int, list[int]]] = {}
+
+    def place(partition: PartitionImage) -> tuple[int, int, list[int]]:
+        key = (partition.leader, partition.replicas, partition.directories)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = (*_leader(image, partition, call), _offline(image, partition))
+        return found
+
+    return place
 
 
 def _leader(image: MetadataImage, partition: PartitionImage, call: Call) -> tuple[int, int]:
@@ -156,7 +174,7 @@ def _offline(image: MetadataImage, partition: PartitionImage) -> list[int]:
 def describe_topic_partitions(ctx: Context, call: Call) -> Any:
     """Partitions of topics in pages: topics by name, from the cursor on, at most so many partitions."""
     request, image = call.request, ctx.image
-    message = topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE
+    message, places = topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE, places_of(image, call)
     # KAFKA: a limit of 0 or less is taken for 1.
     limit = max(1, min(request.response_partition_limit, ctx.settings["max.request.partition.size.limit"]))
     cursor = request.cursor
@@ -197,13 +215,13 @@ def describe_topic_partitions(ctx: Context, call: Call) -> Any:
             if limit == 0:
                 response.next_cursor = message.Cursor(topic_name=name, partition_index=index)
                 return response
-            told.partitions.append(_described(message, image, index, topic.partitions[index], call))
+            told.partitions.append(_described(message, index, topic.partitions[index], places))
             limit -= 1
     return response
 
 
-def _described(message: Any, image: MetadataImage, index: int, partition: PartitionImage, call: Call) -> Any:
-    error, leader = _leader(image, partition, call)
+def _described(message: Any, index: int, partition: PartitionImage, places: Places) -> Any:
+    error, leader, offline = places(partition)
     return message.DescribeTopicPartitionsResponsePartition(
         error_code=error,
         partition_index=index,
@@ -213,5 +231,5 @@ def _described(message: Any, image: MetadataImage, index: int, partition: Partit
         isr_nodes=list(partition.isr),
         eligible_leader_replicas=list(partition.eligible_leader_replicas),
         last_known_elr=list(partition.last_known_elr),
-        offline_replicas=_offline(image, partition),
+        offline_replicas=offline,
     )
