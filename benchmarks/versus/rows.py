@@ -98,10 +98,6 @@ def _within_wake_ups(group: str, **advantages: float | None) -> tuple[Goal, ...]
     return tuple(Goal(f"{group}-{name}", advantage, machine=_wake_up(name)) for name, advantage in advantages.items())
 
 
-def _page_cache(limits: Mapping[str, Any]) -> float:
-    return min(limits["loopback_gb_s"], limits["page_cache_write_gb_s"])
-
-
 @dataclass(frozen=True)
 class Row:
     name: str
