@@ -45,6 +45,13 @@ pub struct Durability {
     unflushed_records: u64,
 }
 
+/// Small batches are copied out of the buffer that they came in, which so can be read into again before the disk has synced.
+const COPIED_BELOW_BYTES: usize = 16 * 1024;
+
+fn kept(batch: &Bytes) -> Bytes {
+    if batch.len() < COPIED_BELOW_BYTES { Bytes::copy_from_slice(batch) } else { batch.clone() }
+}
+
 pub const EVERY_MESSAGE: u64 = 1;
 
 impl Durability {
@@ -62,12 +69,7 @@ impl Durability {
         if messages == EVERY_MESSAGE {
             let follows_unsynced = self.handed_offset < from;
             self.handed_offset = end_offset;
-            disk.commit(Uncommitted {
-                partition: partition.clone(),
-                batch: batch.clone(),
-                end_offset,
-                follows_unsynced,
-            });
+            disk.commit(Uncommitted { partition: partition.clone(), batch: kept(batch), end_offset, follows_unsynced });
             return;
         }
         self.unflushed_records += (end_offset - from) as u64;

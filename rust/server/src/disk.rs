@@ -199,14 +199,16 @@ impl DirDisk {
             flushed
         };
         let mut commits = Commits::new(&self.path, Arc::new(FileStorage), JOURNAL_BYTES, generation, flush);
+        let mut batches = Vec::new();
         loop {
-            let batches = {
+            batches.clear();
+            {
                 let mut waiting = self.waiting.lock();
                 while waiting.batches.is_empty() && !waiting.stopping {
                     self.news.wait(&mut waiting);
                 }
-                std::mem::take(&mut waiting.batches)
-            };
+                std::mem::swap(&mut waiting.batches, &mut batches);
+            }
             if batches.is_empty() {
                 break;
             }
