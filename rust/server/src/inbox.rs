@@ -52,7 +52,7 @@ thread_local! {
 
 /// What `act` sends from this thread wakes each loop once, when all of it is there: a loop that is woken by the first message
 /// takes the processor from whoever is about to send the second.
-pub fn together(act: impl FnOnce()) {
+pub fn together<T>(act: impl FnOnce() -> T) -> T {
     /// Wakes them even where `act` panics.
     struct AtTheEnd;
     impl Drop for AtTheEnd {
@@ -65,7 +65,7 @@ pub fn together(act: impl FnOnce()) {
     }
     TO_WAKE.with_borrow_mut(|to_wake| *to_wake = Some(Vec::new()));
     let _at_the_end = AtTheEnd;
-    act();
+    act()
 }
 
 #[derive(Default)]

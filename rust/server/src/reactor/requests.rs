@@ -11,7 +11,7 @@ use wire::produce::ProduceRequest;
 
 use super::Reactor;
 use crate::connection::{Chunk, Closed, Pending, Verifying};
-use crate::inbox::key_of;
+use crate::inbox::{key_of, together};
 use crate::intake::COPIED_BELOW_BYTES;
 use crate::shared::wall_clock_ms;
 use crate::upcall::{Request, Ticket, Verify};
@@ -141,7 +141,8 @@ impl Reactor {
             correlation_id,
             now_ms: wall_clock_ms(),
         };
-        let mut produced = produce(&self.shared.published.load(), request, frame, caller);
+        // A reader on another loop that is woken under the partition's lock would only meet that lock.
+        let mut produced = together(|| produce(&self.shared.published.load(), request, frame, caller));
         if acks == 0 {
             // There is no answer to carry an error; closing makes the client look for the leader anew.
             return if produced.has_error() {
