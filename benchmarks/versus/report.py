@@ -1,6 +1,7 @@
-"""Renders docs/BENCHMARKS.md and its pictures from the JSON of a run: `python -m benchmarks.versus.report [RESULTS.json]`.
+"""Renders docs/BENCHMARKS.md and its pictures from the JSON of a run: `python -m benchmarks.versus.report [RESULTS.json]...`.
 
-Everything that was measured is told, losses first of all. Nothing is computed here that is not in the JSON.
+Everything that was measured is told, losses first of all. Nothing is computed here that is not in the JSON. Of several runs,
+which need not have had the same rows, the last that had a row tells it, and in what form that row ran.
 """
 
 from __future__ import annotations
@@ -99,15 +100,33 @@ def limits(found: Mapping[str, Any]) -> list[str]:
     return ["| the machine's own limits | |", "|---|---|", *lines]
 
 
-def told_of(row: Mapping[str, Any]) -> str:
-    """What a row is, and what the host took away while it ran."""
-    stolen = row["stolen_cores"]
-    return row["about"] if stolen < STOLEN_MIN else f"{row['about']} (the host took {stolen:.2g} of a processor meanwhile)"
+def told_of(row: Mapping[str, Any], form: Mapping[str, Any]) -> str:
+    """What a row is, how it ran if that was not as the others, and what the host took away meanwhile."""
+    notes = []
+    own = row.get("form", form)
+    if own != form:
+        notes.append(f"{own['rounds']} rounds of {own['seconds']:g} s")
+    if row["stolen_cores"] >= STOLEN_MIN:
+        notes.append(f"the host took {row['stolen_cores']:.2g} of a processor meanwhile")
+    return f"{row['about']} ({'; '.join(notes)})" if notes else row["about"]
+
+
+def combined(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One run of several: of each row and each plot the last."""
+    told: dict[str, Any] = {**runs[0], "rows": {}, "verdicts": [], "growth": {}}
+    for run in runs:
+        told["rows"] |= {name: {**row, "form": run["form"]} for name, row in run["rows"].items()}
+        told["growth"] |= run["growth"]
+    for row in ROWS:
+        last = next((run for run in reversed(runs) if row.name in run["rows"]), None)
+        if last is not None:
+            told["verdicts"] += [verdict for verdict in last["verdicts"] if verdict["row"] == row.name]
+    return told
 
 
 def page(told: Mapping[str, Any], directory: Path) -> str:
     verdicts, machine, form = told["verdicts"], told["machine"], told["form"]
-    about = {name: told_of(row) for name, row in told["rows"].items()}
+    about = {name: told_of(row, form) for name, row in told["rows"].items()}
     short = [v for v in verdicts if v["met"] is False]
     settings = told.get("apache", {}).get("settings", "not part of this run")
     out = ["# Benchmarks: side by side with Apache Kafka 4.4.0", "", RULES]
@@ -131,12 +150,13 @@ def page(told: Mapping[str, Any], directory: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versus.report", description=__doc__.splitlines()[0])
-    parser.add_argument("results", nargs="?", type=Path, default=ROOT / "benchmarks" / "results" / "full.json")
+    parser.add_argument("results", nargs="*", type=Path, default=[ROOT / "benchmarks" / "results" / "full.json"])
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     given = parser.parse_args()
     directory = given.docs / "benchmarks"
     directory.mkdir(parents=True, exist_ok=True)
-    (given.docs / "BENCHMARKS.md").write_text(page(json.loads(given.results.read_text()), directory))
+    told = combined([json.loads(path.read_text()) for path in given.results])
+    (given.docs / "BENCHMARKS.md").write_text(page(told, directory))
     print(given.docs / "BENCHMARKS.md")
 
 

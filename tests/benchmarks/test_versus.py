@@ -101,6 +101,15 @@ def test_the_page_tells_losses_first_and_says_what_was_scaled(tmp_path: Path) ->
         ElementTree.parse(path)
 
 
+def test_of_several_runs_the_last_that_had_a_row_tells_it_and_in_what_form_it_ran(tmp_path: Path) -> None:
+    first, again = told(), told()
+    again |= {"form": {"rounds": 5, "seconds": 10, "scale": 1}, "growth": {}}
+    again["verdicts"] = [{**verdict, "advantage": 7.0} for verdict in again["verdicts"]]
+    text = report.page(report.combined([first, again]), tmp_path)
+    assert "7.00x" in text and "4.00x" not in text
+    assert "5 rounds of 10 s; the host took" in text and "How cost grows" in text
+
+
 @pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.skipif(apache.missing() is not None or shutil.which("cargo") is None, reason="needs Java, Maven and Cargo")
