@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::lock::Lock;
 use wire::fetch::FetchPartition;
 use wire::produce::TopicName;
 use wire::{ErrorCode, TopicRef, Uuid};
@@ -120,7 +120,7 @@ pub struct SessionState {
 
 pub struct Session {
     pub id: i32,
-    pub state: Mutex<SessionState>,
+    pub state: Lock<SessionState>,
 }
 
 impl SessionState {
@@ -167,15 +167,15 @@ impl SessionState {
 
 /// All sessions of a broker.
 pub struct FetchSessions {
-    sessions: Mutex<HashMap<i32, Arc<Session>>>,
+    sessions: Lock<HashMap<i32, Arc<Session>>>,
     slots_max: usize,
-    seed: Mutex<u64>,
+    seed: Lock<u64>,
 }
 
 impl FetchSessions {
     /// `seed` makes session ids hard to guess; `slots_max` is `max.incremental.fetch.session.cache.slots`.
     pub fn new(slots_max: usize, seed: u64) -> Self {
-        FetchSessions { sessions: Mutex::default(), slots_max, seed: Mutex::new(seed) }
+        FetchSessions { sessions: Lock::default(), slots_max, seed: Lock::new(seed) }
     }
 
     pub fn count(&self) -> usize {
@@ -209,7 +209,7 @@ impl FetchSessions {
             }
         }
         let state = SessionState { epoch: 1, uses_topic_ids, set, by_key, free: Vec::new(), last_used_ms: now_ms };
-        let session = Arc::new(Session { id, state: Mutex::new(state) });
+        let session = Arc::new(Session { id, state: Lock::new(state) });
         sessions.insert(id, session.clone());
         Some(session)
     }

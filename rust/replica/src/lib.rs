@@ -8,7 +8,7 @@
 //!   produce   a whole Produce request: fan out, collect, answer or wait
 //!   fetch     a whole Fetch request: the same, with fetch_session remembering what a reader asked for
 //!   purgatory the one shape in which requests wait
-//!   lock      what guards a partition
+//!   lock      what guards a partition, and all else that event loops share
 //!   tail      the newest batches of a partition, in memory
 //! ```
 

@@ -1,12 +1,12 @@
-//! The lock of a partition: under it there is a write and little else, and those who want it serve many others meanwhile.
+//! The locks that event loops take: under each there is a write or less, and whoever wants it serves many others meanwhile.
 //!
-//! It is not parking_lot's: where that finds a lock taken, it gives its processor away several times before it sleeps, and on a
-//! busy machine whoever gets it keeps it for a whole slice of milliseconds, although the lock is free again after microseconds.
-//! This one spins for a moment, then sleeps until it is woken by whoever unlocks.
+//! They are not parking_lot's: where that finds a lock taken, it gives its processor away several times before it sleeps, and on
+//! a busy machine whoever gets it keeps it for a whole slice of milliseconds, although the lock is free again after microseconds.
+//! These spin for a moment, then sleep until they are woken by whoever unlocks.
 //!
-//! INVARIANT: a panic under the lock does not lock everybody else out, just as with parking_lot's.
+//! INVARIANT: a panic under a lock does not lock everybody else out, just as with parking_lot's.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Default)]
 pub struct Lock<T>(Mutex<T>);
@@ -18,6 +18,20 @@ impl<T> Lock<T> {
 
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of many at once for those who only read.
+#[derive(Default)]
+pub struct SharedLock<T>(RwLock<T>);
+
+impl<T> SharedLock<T> {
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

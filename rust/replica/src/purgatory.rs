@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::lock::Lock;
 
 /// How an event loop is told that a parked request may go on. `ticket` is what the loop gave when it parked.
 pub trait Wake: Send + Sync {
@@ -40,7 +40,7 @@ struct State {
 
 #[derive(Default)]
 pub struct Watch {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 impl Watch {
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Woken(Mutex<Vec<u64>>);
+    struct Woken(Lock<Vec<u64>>);
 
     impl Wake for Woken {
         fn wake(&self, ticket: u64) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Poll, Token, Waker};
-use parking_lot::Mutex;
+use replica::lock::Lock;
 use replica::purgatory::Wake;
 
 use crate::upcall::Ticket;
@@ -41,7 +41,7 @@ pub enum Message {
 /// How everybody else reaches a loop.
 pub struct Inbox {
     index: usize,
-    letters: Mutex<Letters>,
+    letters: Lock<Letters>,
     waker: Arc<Waker>,
 }
 
@@ -77,7 +77,7 @@ struct Letters {
 
 impl Inbox {
     pub fn new(index: usize, poll: &Poll, token: Token) -> io::Result<Inbox> {
-        Ok(Inbox { index, letters: Mutex::default(), waker: Arc::new(Waker::new(poll.registry(), token)?) })
+        Ok(Inbox { index, letters: Lock::default(), waker: Arc::new(Waker::new(poll.registry(), token)?) })
     }
 
     pub fn send(&self, message: Message) {

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use replica::lock::SharedLock;
 
 /// What a kept answer stands on.
 pub type Scope = u64;
@@ -53,14 +53,14 @@ struct Held {
 }
 
 pub struct Kept {
-    held: RwLock<Held>,
+    held: SharedLock<Held>,
     /// APIs of which anything was ever kept: of the others no body is looked at.
     known: [AtomicBool; API_KEYS],
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Kept { held: RwLock::default(), known: [const { AtomicBool::new(false) }; API_KEYS] }
+        Kept { held: SharedLock::default(), known: [const { AtomicBool::new(false) }; API_KEYS] }
     }
 }
 

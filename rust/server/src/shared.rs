@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
 use replica::fetch_session::FetchSessions;
+use replica::lock::Lock;
 use replica::view::Published;
 use wire::header::ApiTable;
 
@@ -33,7 +33,7 @@ pub struct Shared {
 
 /// Who is connected, and how many may be. The limits can change while the broker runs.
 pub struct Connections {
-    by_ip: Mutex<HashMap<IpAddr, usize>>,
+    by_ip: Lock<HashMap<IpAddr, usize>>,
     pub count: AtomicUsize,
     count_max: AtomicUsize,
     per_ip_max: AtomicUsize,
@@ -42,7 +42,7 @@ pub struct Connections {
 impl Connections {
     fn new(count_max: usize, per_ip_max: usize) -> Self {
         Connections {
-            by_ip: Mutex::default(),
+            by_ip: Lock::default(),
             count: AtomicUsize::new(0),
             count_max: AtomicUsize::new(count_max),
             per_ip_max: AtomicUsize::new(per_ip_max),

@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: the data plane never waits for the control plane. A full queue stops the connection that wanted to push (its
 //! bytes stay unread); it is looked at again once a batch has been drained.
+//! INVARIANT: nobody is woken under the queue's lock: whoever wakes may have to give its processor to the one that is woken,
+//! and an event loop that then waits for the lock waits for a slice of the control plane's.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use replica::lock::Lock;
 use wire::Uuid;
 
 use crate::jobs::JobResult;
@@ -74,7 +76,7 @@ pub enum Upcall {
 }
 
 pub struct UpcallQueue {
-    queue: Mutex<VecDeque<Upcall>>,
+    queue: Lock<VecDeque<Upcall>>,
     requests_max: usize,
     notifier: Notifier,
     /// Somebody found the queue full since the last drain.
@@ -87,7 +89,7 @@ const NOTICES_MAX: usize = 10_000;
 impl UpcallQueue {
     pub fn new(requests_max: usize) -> io::Result<UpcallQueue> {
         Ok(UpcallQueue {
-            queue: Mutex::default(),
+            queue: Lock::default(),
             requests_max,
             notifier: Notifier::new()?,
             stalled: AtomicBool::new(false),
@@ -104,7 +106,9 @@ impl UpcallQueue {
             return Err(upcall);
         }
         queue.push_back(upcall);
-        if queue.len() == 1 {
+        let is_first = queue.len() == 1;
+        drop(queue);
+        if is_first {
             self.notifier.notify();
         }
         Ok(())
@@ -140,15 +144,18 @@ impl UpcallQueue {
         let _ = self.push_within(Upcall::Notice { level, text: text.into() }, NOTICES_MAX);
     }
 
-    /// Up to `batch_max` upcalls, and whether somebody stalled on a full queue meanwhile.
+    /// Up to `batch_max` upcalls, and whether somebody stalled on a full queue meanwhile. The descriptor is readable while
+    /// there are more; what is pushed from here on is told anew, so that once in a while it is for nothing.
     pub fn drain(&self, batch_max: usize) -> (Vec<Upcall>, bool) {
+        self.notifier.clear();
         let mut queue = self.queue.lock();
         let count = queue.len().min(batch_max);
         let batch = queue.drain(..count).collect();
-        if queue.is_empty() {
-            self.notifier.clear();
-        }
+        let is_left = !queue.is_empty();
         drop(queue);
+        if is_left {
+            self.notifier.notify();
+        }
         (batch, self.stalled.swap(false, Ordering::AcqRel))
     }
 }
