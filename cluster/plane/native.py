@@ -9,7 +9,9 @@ INVARIANT: one batch, then a checkpoint: however many upcalls wait, other tasks 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import trio
@@ -18,6 +20,9 @@ from cluster.plane.port import ViewDelta
 from pykafkacore import _core
 
 BATCH_MAX = 512
+GIVES_WAY_AFTER_S = 0.0001
+"""Of work on upcalls. An event loop that wakes up on the processor where the control plane is at work is let in by the kernel
+at its next tick otherwise, milliseconds later."""
 CoreError = _core.CoreError
 LocalLog = _core.LocalLog
 Request = _core.Request
@@ -119,6 +124,7 @@ class NativePlane:
     ) -> None:
         """Drains upcalls for ever. None of the three may block."""
         fd = self.core.fileno()
+        gave_way_s = perf_counter()
         while True:
             batch = self.core.drain(BATCH_MAX)
             if not batch:
@@ -127,6 +133,10 @@ class NativePlane:
             self.is_draining = True
             try:
                 for upcall in batch:
+                    now_s = perf_counter()
+                    if now_s - gave_way_s > GIVES_WAY_AFTER_S:
+                        gave_way_s = now_s
+                        os.sched_yield()
                     if type(upcall) is Request:
                         on_request(upcall)
                     elif type(upcall) is _core.Verify:
