@@ -14,7 +14,14 @@ from benchmarks.versus.rows import MEASURES, Goal, Row
 
 
 def run_once(broker: Broker, row: Row, form: Form) -> Result:
-    """One run of a row on one side, on a topic of its own."""
+    """One run of a row on one side, on a topic of its own. What fails says on which side."""
+    try:
+        return _run_once(broker, row, form)
+    except RuntimeError as error:
+        raise RuntimeError(f"{row.name} on {broker.name}: {error}") from error
+
+
+def _run_once(broker: Broker, row: Row, form: Form) -> Result:
     seconds = row.seconds or form.seconds
     if row.special is not None:
         return row.special(broker, row, seconds, form)
