@@ -19,7 +19,8 @@ from benchmarks.versus import brokers, calibrate, measure
 from benchmarks.versus.brokers import JVMS, Apache, Bare, Broker, Jvm, Ours
 from benchmarks.versus.growth import GROWTHS, run_growth
 from benchmarks.versus.loading import Form, machine_s, run_limits
-from benchmarks.versus.rows import ROWS, Row
+from benchmarks.versus.row import Row
+from benchmarks.versus.rows import ROWS
 
 RESULTS = Path(__file__).parent.parent / "results"
 

@@ -17,7 +17,7 @@ from benchmarks.versus.loading import Form, Result, fresh_name, watching
 from tests.support import apache
 
 if TYPE_CHECKING:
-    from benchmarks.versus.rows import Row
+    from benchmarks.versus.row import Row
 
 # The consumer's queue holds all there is: with a full one it would wait a second by default before it asks again, and the
 # quicker a broker is, the sooner that comes. A program of its own, so that its processor time is not the

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.versus import brokers
 from benchmarks.versus.brokers import Broker
 from benchmarks.versus.loading import Form, Result, fresh_name, run_load
-from benchmarks.versus.rows import MEASURES, Goal, Row
+from benchmarks.versus.row import MEASURES, Goal, Row
 
 
 def run_once(broker: Broker, row: Row, form: Form) -> Result:

@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks.versus import svg
 from benchmarks.versus.growth import GROWTHS
 from benchmarks.versus.measure import number
-from benchmarks.versus.rows import MEASURES, ROWS
+from benchmarks.versus.row import MEASURES
+from benchmarks.versus.rows import ROWS
 
 ROOT = Path(__file__).parent.parent.parent
 STOLEN_MIN = 0.01

@@ -24,7 +24,7 @@ from pykafkacore.protocol.headers import decode_response
 from tests.support.wire import Wire, request_frame
 
 if TYPE_CHECKING:
-    from benchmarks.versus.rows import Row
+    from benchmarks.versus.row import Row
 
 UNKNOWN_TOPIC = 3
 

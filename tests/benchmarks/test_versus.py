@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.versus import measure, report
-from benchmarks.versus.rows import MEASURES, ROWS, Goal, Row
+from benchmarks.versus.row import MEASURES, Goal, Row
+from benchmarks.versus.rows import ROWS
 from tests.support import apache
 
 ROOT = Path(__file__).parent.parent.parent
