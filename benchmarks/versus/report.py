@@ -107,6 +107,8 @@ def told_of(row: Mapping[str, Any], form: Mapping[str, Any]) -> str:
     own = row.get("form", form)
     if own != form:
         notes.append(f"{own['rounds']} rounds of {own['seconds']:g} s")
+        if own["scale"] != form["scale"]:
+            notes.append(f"{own['scale']:g} of the work that it counts")
     if row["stolen_cores"] >= STOLEN_MIN:
         notes.append(f"the host took {row['stolen_cores']:.2g} of a processor meanwhile")
     return f"{row['about']} ({'; '.join(notes)})" if notes else row["about"]

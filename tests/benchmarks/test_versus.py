@@ -108,7 +108,7 @@ def test_of_several_runs_the_last_that_had_a_row_tells_it_and_in_what_form_it_ra
     again["verdicts"] = [{**verdict, "advantage": 7.0} for verdict in again["verdicts"]]
     text = report.page(report.combined([first, again]), tmp_path)
     assert "7.00x" in text and "4.00x" not in text
-    assert "5 rounds of 10 s; the host took" in text and "How cost grows" in text
+    assert "5 rounds of 10 s; 1 of the work that it counts; the host took" in text and "How cost grows" in text
 
 
 @pytest.mark.slow
