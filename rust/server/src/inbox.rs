@@ -51,7 +51,7 @@ thread_local! {
 }
 
 /// What `act` sends from this thread wakes each loop once, when all of it is there: a loop that is woken by the first message
-/// takes the processor from whoever is about to send the second.
+/// takes the processor from whoever is about to send the second. Within another's `act` it is part of that.
 pub fn together<T>(act: impl FnOnce() -> T) -> T {
     /// Wakes them even where `act` panics.
     struct AtTheEnd;
@@ -63,7 +63,14 @@ pub fn together<T>(act: impl FnOnce() -> T) -> T {
             }
         }
     }
-    TO_WAKE.with_borrow_mut(|to_wake| *to_wake = Some(Vec::new()));
+    let is_within = TO_WAKE.with_borrow_mut(|to_wake| {
+        let is_within = to_wake.is_some();
+        to_wake.get_or_insert_default();
+        is_within
+    });
+    if is_within {
+        return act();
+    }
     let _at_the_end = AtTheEnd;
     act()
 }
@@ -177,6 +184,19 @@ mod tests {
         assert!(inbox.may_sleep());
         inbox.send(Message::RoomAgain);
         assert!(woken(&mut poll), "later ones wake it at once again");
+    }
+
+    #[test]
+    fn what_is_sent_together_within_such_a_sending_loses_nobodys_wake_up() {
+        let mut poll = Poll::new().unwrap();
+        let inbox = Inbox::new(3, &poll, Token(7)).unwrap();
+        assert!(inbox.may_sleep());
+        together(|| {
+            inbox.send(Message::RoomAgain);
+            together(|| inbox.send(Message::RoomAgain));
+            assert!(!woken(&mut poll), "the outer one is not done");
+        });
+        assert!(woken(&mut poll));
     }
 
     #[test]
