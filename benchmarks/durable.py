@@ -16,15 +16,14 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks import load
 from benchmarks.coordinators import start_ours
-from benchmarks.versus.brokers import build_load
-from benchmarks.versus.loading import load_command, run_load
+from benchmarks.versus.brokers import SyncedBare, build_load
+from benchmarks.versus.loading import run_load
 from pykafkacore.protocol.apis import api
 from tests.support import apache
 from tests.support.wire import Wire
@@ -52,13 +51,6 @@ def produce(port: int, pid: int, producers: int, in_flight: int, seconds: float)
     latency, elapsed = told["latency"], told["seconds"]
     cores = (told["broker_user_s"] + told["broker_system_s"]) / elapsed
     return told["records"] * RECORD_BYTES / 1e6 / elapsed, latency["p50_us"] / 1e3, latency["p99_us"] / 1e3, cores
-
-
-def start_bare(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
-    port = apache.free_port()
-    process = subprocess.Popen(load_command("bare", {"port": port, "directory": directory / "floor", "sync": "yes"}))
-    apache.wait_for_port(port, process)
-    return process, port
 
 
 def bare_syncs(path: Path, seconds: float) -> list[float]:
@@ -91,11 +83,13 @@ def main() -> None:
     kafka = apache.ApacheKafka(directory / "theirs")
     kafka.format()
     kafka.start()
-    floor, floor_port = start_bare(directory)
+    floor = SyncedBare(directory / "floor")
+    floor.format()
+    floor.start()
     sides = {
         "ours": (our_port, ours.pid),
         "Apache": (kafka.port, kafka.process.pid),
-        "bare": (floor_port, floor.pid),
+        "bare": (floor.port, floor.pid),
     }
     rows = {"sixteen": (PARTITIONS, IN_FLIGHT), "one": (1, 1)}
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
@@ -119,9 +113,9 @@ def main() -> None:
         p50, p99 = (statistics.median(load.quantile(each, part) for each in bare) * 1000 for part in (0.5, 0.99))
         print(f"bare write and sync              p50 {p50:7.3f} ms   p99 {p99:7.3f} ms")
     finally:
-        for process in (ours, floor):
-            process.terminate()
-            process.wait(30)
+        ours.terminate()
+        ours.wait(30)
+        floor.stop()
         kafka.stop()
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -22,8 +22,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from benchmarks.coordinators import wait_for_coordinator
 from benchmarks.group_members import Crowd, Member, Owners
 from benchmarks.versus.brokers import Apache, Broker, Ours, build_load
 from benchmarks.versus.loading import cpu_s, fresh_name, run_load
+from benchmarks.versus.special import another
 from pykafkacore.protocol.apis import api
 from tests.support.wire import Wire
 
@@ -214,18 +214,6 @@ def produce(sides: list[Broker], rounds: int, seconds: float = 10) -> None:
     ours, theirs = (found[broker.name] for broker in sides)
     for state in ours:
         tell(f"produce p99, 1,000 groups: {state}", ours[state], theirs[state], "ms")
-
-
-@contextmanager
-def another(broker: Broker) -> Iterator[Broker]:
-    """One more of its kind."""
-    other = type(broker)(broker.directory.with_name(f"{broker.directory.name}-other"), extra=broker.extra)
-    other.format()
-    other.start()
-    try:
-        yield other
-    finally:
-        other.stop()
 
 
 def beside(multitude: Multitude, broker: Broker, seconds: float, churns: bool) -> tuple[Any, int]:

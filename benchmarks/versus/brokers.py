@@ -226,6 +226,13 @@ class Bare(Broker):
         """The next topic takes its place."""
 
 
+class SyncedBare(Bare):
+    """A bare loop that answers when all that came is on the disk, with one sync."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--sync", "yes"]
+
+
 def wait_until_clean(deadline_s: float = 4, dirty_bytes_max: int = 256 << 20) -> None:
     """Waits until little is left to be written back, for a run must not pay for the one before it."""
     end = time.monotonic() + deadline_s

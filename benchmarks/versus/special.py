@@ -32,7 +32,7 @@ UNKNOWN_TOPIC = 3
 @contextmanager
 def another(broker: Broker, started: bool = True) -> Iterator[Broker]:
     """A fresh broker of the same kind and settings."""
-    made = type(broker)(broker.directory.with_name(fresh_name(broker.directory.name)), broker.processors)
+    made = type(broker)(broker.directory.with_name(fresh_name(broker.directory.name)), broker.processors, broker.extra)
     made.format()
     try:
         yield made.start() if started else made

@@ -42,7 +42,8 @@ from cluster.metadata.image import EMPTY_IMAGE, RECOVERING, MetadataImage
 from cluster.metadata.view import Projector
 from cluster.plane.native import NativePlane
 from cluster.raft.messages import Endpoint, ReplicaKey, Voter
-from cluster.raft.node import RaftConfig, RaftNode
+from cluster.raft.node import RaftNode
+from cluster.raft.replica import RaftConfig
 from cluster.raft.voters import VoterSet
 from pykafkacore.policies import AlterConfigPolicy, CreateTopicPolicy, load_policy
 from pykafkacore.protocol.apis import BROKER, CONTROLLER, Api

@@ -21,8 +21,8 @@ from pykafkacore import _core
 
 BATCH_MAX = 512
 GIVES_WAY_AFTER_S = 0.0001
-"""Of work on upcalls. An event loop that wakes up on the processor where the control plane is at work is let in by the kernel
-at its next tick otherwise, milliseconds later."""
+"""Since it last did, while there are upcalls. An event loop that wakes up on the processor where the control plane is at
+work is let in by the kernel at its next tick otherwise, milliseconds later."""
 CoreError = _core.CoreError
 LocalLog = _core.LocalLog
 Request = _core.Request

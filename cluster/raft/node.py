@@ -13,10 +13,8 @@ from cluster.raft import effects as fx
 from cluster.raft import election, replication, voter_changes
 from cluster.raft import messages as msg
 from cluster.raft.messages import NO_NODE
-from cluster.raft.replica import FatalInconsistency, RaftConfig, Replica
+from cluster.raft.replica import Replica
 from cluster.raft.roles import Candidate, Follower, Leader, Resigned, Unattached
-
-__all__ = ["FatalInconsistency", "RaftConfig", "RaftNode"]
 
 
 class RaftNode(Replica):

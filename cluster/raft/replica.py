@@ -25,6 +25,7 @@ Sources: KIP-595, KIP-853, KIP-996; PROTOCOL E.3-E.5.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,7 +86,7 @@ class _InFlight:
     context: Any
 
 
-class Replica:
+class Replica(ABC):
     def __init__(
         self, config: RaftConfig, random: RandomSource, state: QuorumState, log: LogFacts, history: VoterHistory
     ) -> None:
@@ -182,13 +183,13 @@ class Replica:
             self._announced = announced
             self.emit(fx.LeaderChanged(*announced))
 
+    @abstractmethod
     def begin_leading(self, role: Leader, now: int) -> None:
         """The first acts of a leader."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end_leading(self, role: Leader) -> None:
         """The last: whoever waits for it is sent away."""
-        raise NotImplementedError
 
     def add_vote(self, candidate: ReplicaKey, now: int) -> None:
         """Give the one vote of this epoch away."""

@@ -14,6 +14,7 @@ KAFKA: measured on 4.4: a boolean is any byte, a negative length is null where n
 
 from __future__ import annotations
 
+from functools import cache
 from struct import Struct as ByteLayout
 from struct import pack, unpack_from
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,11 @@ FIXED = {
 }
 FRESH: Any = object()  # stands for "make a new list or struct" in constructors
 
-_layouts: dict[str, ByteLayout] = {}
+
+@cache
+def _layout(text: str) -> ByteLayout:
+    """One object for each, so that generated code names it once."""
+    return ByteLayout(text)
 
 
 class Struct:
@@ -228,9 +233,7 @@ class _Source:
         layout = ">" + "".join(self.formats)
         values = self.values
         self.formats, self.values = [], []
-        if layout not in _layouts:
-            _layouts[layout] = ByteLayout(layout)
-        return layout, values, _layouts[layout].size
+        return layout, values, _layout(layout).size
 
     def constant(self, prefix: str, value: Any) -> str:
         for name, known in self.constants.items():
@@ -265,7 +268,7 @@ class _ReaderSource(_Source):
         if layout == ">B":
             self.line(f"{targets[0]} = buf[pos]; pos += 1")
             return
-        unpack = self.constant("U", _layouts[layout].unpack_from)
+        unpack = self.constant("U", _layout(layout).unpack_from)
         self.line(f"{', '.join(targets)}, = {unpack}(buf, pos); pos += {size}")
 
     def struct(self, spec: StructSpec, target: str) -> None:
@@ -457,7 +460,7 @@ class _WriterSource(_Source):
         if not values:
             self.line(f"{self.add}({bytes(size)!r})")
             return
-        self.line(f"{self.add}({self.constant('P', _layouts[layout].pack)}({', '.join(values)}))")
+        self.line(f"{self.add}({self.constant('P', _layout(layout).pack)}({', '.join(values)}))")
 
     def struct(self, spec: StructSpec, source: str) -> None:
         tagged: list[FieldSpec] = []
@@ -598,7 +601,7 @@ class _WriterSource(_Source):
         """A tagged field whose size is known beforehand."""
         code, size = FIXED[field.type]
         front = encode_uvarint(field.tag or 0) + encode_uvarint(size)
-        pack_it = self.constant("P", ByteLayout(f">{len(front)}s{code}").pack)
+        pack_it = self.constant("P", _layout(f">{len(front)}s{code}").pack)
         self.line(f"{section}.append({pack_it}({front!r}, {value}))")
 
 

@@ -21,7 +21,8 @@ from typing import Any
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg
 from cluster.raft.messages import Batch, Voter
-from cluster.raft.node import RaftConfig, RaftNode
+from cluster.raft.node import RaftNode
+from cluster.raft.replica import RaftConfig
 from cluster.raft.voters import VoterSet
 from tests.sim.cluster import CLUSTER_ID, endpoint, replica_key
 from tests.sim.disk import SimDisk

@@ -15,7 +15,8 @@ from typing import Any
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg
 from cluster.raft.messages import Endpoint, ReplicaKey, SnapshotId, Voter
-from cluster.raft.node import RaftConfig, RaftNode
+from cluster.raft.node import RaftNode
+from cluster.raft.replica import RaftConfig
 from cluster.raft.voters import VoterSet
 from tests.sim.disk import SimDisk, SimSnapshot
 from tests.sim.invariants import Invariant, all_invariants

@@ -8,10 +8,9 @@ from typing import Any
 from cluster.coordinator.group.classic import CONSUMER_PROTOCOL, DEAD, STABLE, ClassicGroup
 from cluster.coordinator.group.consumer import ConsumerGroup
 from cluster.coordinator.group.topics import GroupTopics
+from cluster.coordinator.group.turn import Group
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.schemas import groups as schemas
-
-Group = ClassicGroup | ConsumerGroup
 
 
 def classic(group_id: str, group: Group | None, api_version: int) -> Any:

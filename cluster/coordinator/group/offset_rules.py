@@ -22,6 +22,7 @@ from pykafkacore.protocol.schemas import transactions as transaction_schemas
 
 if TYPE_CHECKING:
     from cluster.coordinator.group.settings import GroupSettings
+    from cluster.coordinator.group.turn import Group
     from cluster.coordinator.values import Request
     from cluster.shard import Millis
 
@@ -176,7 +177,7 @@ def all_tombstones(offsets: Offsets, group_id: str) -> list[Record]:
 
 
 def expired(
-    offsets: Offsets, group: ClassicGroup | ConsumerGroup, now: Millis, settings: GroupSettings
+    offsets: Offsets, group: Group, now: Millis, settings: GroupSettings
 ) -> list[Record]:
     """Tombstones of what a group no longer needs (KIP-211)."""
     retention_ms, found = settings.offsets_retention_ms, []

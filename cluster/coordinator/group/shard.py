@@ -37,7 +37,7 @@ from cluster.coordinator.group.consumer_rules import Surroundings
 from cluster.coordinator.group.offsets import Offsets, committed_from
 from cluster.coordinator.group.settings import ConsumerSettings, GroupSettings
 from cluster.coordinator.group.topics import GroupTopics
-from cluster.coordinator.group.turn import GroupIs, Turn
+from cluster.coordinator.group.turn import Group, GroupIs, Turn
 from cluster.coordinator.standing import ALL
 from cluster.coordinator.values import Logged, Marker, Pending, Record, Request
 from cluster.rebalance.check import BadAssignment
@@ -97,7 +97,6 @@ class AssignmentComputed:
     assignment: Any
 
 
-Group = ClassicGroup | ConsumerGroup
 _OF_PRODUCERS = (Marker, Pending)
 
 

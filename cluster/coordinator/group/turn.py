@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from cluster.coordinator.group.classic import ClassicGroup
+from cluster.coordinator.group.consumer import ConsumerGroup
 from cluster.shard import CancelTimer, Millis, Outcome, SetTimer, Standing, Ticket, Timer
+
+Group = ClassicGroup | ConsumerGroup
 
 
 class GroupIs(NamedTuple):

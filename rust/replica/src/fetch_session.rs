@@ -9,11 +9,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::lock::Lock;
 use wire::fetch::FetchPartition;
 use wire::produce::TopicName;
 use wire::{ErrorCode, TopicRef, Uuid};
 
+use crate::lock::Lock;
 use crate::partition::Partition;
 use crate::purgatory::{Watch, Watcher};
 use crate::view::View;

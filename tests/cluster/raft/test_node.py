@@ -9,7 +9,8 @@ from cluster.raft import effects as fx
 from cluster.raft import messages as msg
 from cluster.raft.log_facts import LogFacts
 from cluster.raft.messages import Batch, Endpoint, LeaderChange, ReplicaKey, Voter
-from cluster.raft.node import FatalInconsistency, RaftConfig, RaftNode
+from cluster.raft.node import RaftNode
+from cluster.raft.replica import FatalInconsistency, RaftConfig
 from cluster.raft.replication import describe_replicas
 from cluster.raft.roles import Candidate, Follower, Leader, Prospective, Resigned, Unattached
 from cluster.raft.state import QuorumState
