@@ -64,7 +64,7 @@ bench: setup ## side by side with Apache Kafka, the short form: about ten minute
 bench-full: setup ## the long form, whose figures docs/BENCHMARKS.md is rendered from
 	$(BIN)/pip install --quiet 'confluent-kafka>=2.5'
 	$(BIN)/python -m benchmarks.versus --rounds 5 --seconds 4 --warmup 2 --warm-brokers 60 --calibrate --growth \
-		--touch-gib 8 --results benchmarks/results/full.json
+		--results benchmarks/results/full.json
 	$(BIN)/python -m benchmarks.versus.report benchmarks/results/full.json
 
 crash: ## histories of a log crashed before every change of its storage: make crash HISTORIES=100000

@@ -32,7 +32,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds of each run before its window")
     parser.add_argument("--scale", type=float, default=1, help="part of the work of rows that are counted, not timed")
-    parser.add_argument("--touch-gib", type=int, default=4, help="page cache that is touched before anything is measured")
     parser.add_argument("--pin", action="store_true", help="brokers on processor 0, the load on processor 1")
     parser.add_argument("--growth", action="store_true", help="also how cost grows with connections, partitions, record sizes")
     parser.add_argument("--calibrate", action="store_true", help="find out first which JVM settings are Apache Kafka's best")
@@ -84,7 +83,7 @@ def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> Non
         for side in sides:
             side.format()
             side.start()
-        brokers.touch_page_cache(directory, given.touch_gib << 30)
+        brokers.settle(sides[0])
         for side in sides:
             calibrate.warm_up(side, given.warm_brokers, form)
         told["limits"] = run_limits(directory)

@@ -7,7 +7,6 @@ Apache Kafka runs with the flags of its own start script and one of a few settin
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -233,21 +232,38 @@ class SyncedBare(Bare):
         return [*super().command(), "--sync", "yes"]
 
 
-def wait_until_clean(deadline_s: float = 4, dirty_bytes_max: int = 256 << 20) -> None:
-    """Waits until little is left to be written back, for a run must not pay for the one before it."""
+def settle(broker: Broker, deadline_s: float = 4) -> None:
+    """Before a run: little is left to be written back, for it must not pay for the one before it; and no memory is free, but
+    full of a page cache that nobody needs, as on a machine that has run for a while."""
+    _wait_until_clean(deadline_s)
+    fill_page_cache(broker.directory.parent / "nothing-but-pages")
+
+
+def _meminfo_bytes() -> dict[str, int]:
+    fields = (line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return {name: int(value.split()[0]) * 1024 for name, value in fields}
+
+
+def _wait_until_clean(deadline_s: float, dirty_bytes_max: int = 256 << 20) -> None:
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        if sum(int(fields[name].split()[0]) * 1024 for name in ("Dirty", "Writeback")) < dirty_bytes_max:
+        memory = _meminfo_bytes()
+        if memory["Dirty"] + memory["Writeback"] < dirty_bytes_max:
             return
         time.sleep(0.1)
 
 
-def touch_page_cache(directory: Path, size_bytes: int) -> None:
-    """Has memory handed out by the hypervisor before anything is measured: the first touch is several times slower."""
-    path = directory / "touched"
-    block = os.urandom(1 << 20)
-    with path.open("wb") as file:
-        for _ in range(size_bytes >> 20):
-            file.write(block)
-    path.unlink()
+def fill_page_cache(path: Path, left_bytes: int = 768 << 20) -> None:
+    """Leaves about `left_bytes` of memory free. A hypervisor takes free memory away and gives it back at a page's first touch,
+    which costs several times what it costs to write that page: whoever is measured would pay for what was freed before.
+    Memory changes its owner within the machine if instead it is full of pages that can be dropped: those of a file as
+    large as the memory, with nothing but holes, which takes no room on the disk."""
+    size, block = _meminfo_bytes()["MemTotal"], bytearray(4 << 20)
+    with path.open("ab") as made:
+        made.truncate(size)
+    with path.open("rb", buffering=0) as file:
+        for at in range(0, size, len(block)):
+            if at % (64 << 20) == 0 and _meminfo_bytes()["MemFree"] < left_bytes:
+                return
+            file.seek(at)
+            file.readinto(block)

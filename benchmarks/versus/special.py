@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.startup import first_acknowledged_produce
 from benchmarks.versus import admin
-from benchmarks.versus.brokers import Broker, wait_until_clean
+from benchmarks.versus.brokers import Broker, settle
 from benchmarks.versus.loading import Form, Result, fresh_name, load_command, rss_bytes, run_load, watching
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.headers import decode_response
@@ -224,7 +224,7 @@ def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form) -> Result
         size = int(max(2e9, 6e9 * form.scale))
         fill = {"producers": 1, "batch-bytes": 128 << 10, "warmup": 0, "seconds": 120, "limit-bytes": size}
         run_load({"port": broker.port, "topic": backlog, "partitions": 1, **fill})
-        wait_until_clean(30)
+        settle(broker, deadline_s=30)
         work = {"port": broker.port, "topic": live, "partitions": row.partitions, **row.load, "seconds": max(seconds, 3)}
         quiet = run_load(work, form.load_processors)
         directory = broker.directory / "data" / f"{backlog}-0"
