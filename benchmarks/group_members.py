@@ -189,6 +189,15 @@ class Crowd:
         self._selector.register(member.socket, selectors.EVENT_READ, member)
         self._set_due(member, time.perf_counter() if at is None else at)
 
+    def spread(self, over_s: float) -> None:
+        """Members that would speak speak evenly over so many seconds instead: of those that nobody ran for a while all are
+        overdue, and would stay in step."""
+        silent = [member for due, _, member in self._due if due == member.due and not member.is_gone]
+        self._due.clear()
+        now = time.perf_counter()
+        for number, member in enumerate(silent):
+            self._set_due(member, now + number * over_s / len(silent))
+
     def leave(self, member: Member) -> float:
         """It gives back what it has and says so; when that was. Of one that has spoken the answer is awaited first."""
         self.run(lambda now: not member.awaits, 30)

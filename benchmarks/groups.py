@@ -5,8 +5,9 @@
     idle      1,000 groups of five members that only heartbeat: the broker's part of one processor
     produce   p99 of paced producers beside those groups: while all are quiet, while a member of each leaves and comes back, and
               while as much happens to the groups of another broker of the same kind, on the same processors: what the second
-              has beyond the third is what a broker's groups do to its own producers. The members, who have machines of their
-              own in earnest, give way to all others
+              has beyond the third is what a broker's groups do to its own producers. Producers and members have machines of
+              their own in earnest: producers go before all others, where that is allowed, and members only when nobody else
+              wants the processor
 
 The brokers run with their defaults, but for the session of the group whose members are killed, and the interval of idle ones,
 which is Apache Kafka's default on both sides. Members are those of `group_members`,
@@ -159,6 +160,12 @@ class Multitude:
             for member in members
         )
 
+    def come_back(self) -> None:
+        """After a while of silence: members heartbeat evenly again, and none of it is left to be made up for."""
+        self.crowd.spread(INTERVAL_S)
+        end = time.perf_counter() + INTERVAL_S
+        self.crowd.run(lambda now: now > end, INTERVAL_S + 10)
+
     def idle(self, seconds: float) -> tuple[float, float]:
         """(the broker's part of one processor, heartbeats a second)"""
         before, beats, began = sum(cpu_s(self.broker.pid)), self.crowd.beats, time.perf_counter()
@@ -198,7 +205,7 @@ def idle(sides: list[Broker], rounds: int) -> None:
 
 def produce(sides: list[Broker], rounds: int, seconds: float = 10) -> None:
     found: Found = {broker.name: {} for broker in sides}
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     for broker in sides:
         broker.create_topic("paced", 6)
         with another(broker) as other:
@@ -218,9 +225,10 @@ def produce(sides: list[Broker], rounds: int, seconds: float = 10) -> None:
 
 def beside(multitude: Multitude, broker: Broker, seconds: float, churns: bool) -> tuple[Any, int]:
     """One run of paced producers while the groups heartbeat, or rebalance; how many members left and came."""
+    multitude.come_back()
     common = {"port": broker.port, "topic": "paced", "partitions": 6, "producers": 4, "in-flight": 1, "batch-bytes": 1024}
     results: list[Any] = []
-    arguments = {**common, "record-bytes": 512, "rate": 1000, "seconds": seconds, "warmup": 1}
+    arguments = {**common, "record-bytes": 512, "rate": 1000, "seconds": seconds, "warmup": 1, "first": "yes"}
     thread = threading.Thread(target=lambda: results.append(run_load(arguments)))
     thread.start()
     is_over = lambda _: not thread.is_alive()  # noqa: E731

@@ -93,7 +93,7 @@ def _clients() -> list[Row]:
         ))  # fmt: skip
     rows.append(Row(
         "perf-test-paced", f"kafka-producer-perf-test at 100,000 records of 1 KB a second, {about}",
-        {"record-bytes": 1000, "records": 600_000, "batch-bytes": 64 * KIB, "rate": 100_000},
+        {"record-bytes": 1000, "records": 2_000_000, "batch-bytes": 64 * KIB, "rate": 100_000},
         (Goal("ack-p99", at_most=5), Goal("ack-p99_9", at_most=15), Goal("client-records")), special=clients.perf_test_paced,
     ))  # fmt: skip
     return rows

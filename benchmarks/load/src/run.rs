@@ -18,7 +18,7 @@ use crate::histogram::Histogram;
 use crate::options::{Options, Row};
 use crate::producers::{self, Producers, Turn};
 use crate::readers::{self, READINGS, Reader, Reading, Stamps};
-use crate::sys::{Poll, now_ns};
+use crate::sys::{self, Poll, now_ns};
 use crate::usage;
 
 pub const OPTIONS: &[Row] = &[
@@ -53,6 +53,7 @@ pub const OPTIONS: &[Row] = &[
     ("limit-bytes", "0", "the window ends early after so many bytes of batches; 0 has no limit"),
     ("watch", "0", "the broker's process id, for its processor time and memory"),
     ("seed", "1", "of noise and keys"),
+    ("first", "no", "yes: goes before all that is not told the same, as if from a machine of its own, where that is allowed"),
 ];
 
 const DRAIN_NS_MAX: u64 = 60_000_000_000;
@@ -169,6 +170,9 @@ pub fn run(arguments: &[String]) -> Result<String, String> {
     let options = Options::parse(OPTIONS, arguments)?;
     let reading = Reading::of(options.choice("read", &READINGS)?);
     let from = options.choice("from", &["start", "once", "end"])?;
+    if options.choice("first", &["no", "yes"])? == 1 {
+        sys::go_first();
+    }
     let producers = producers(&options, template(&options)?)?;
     let readers = open_readers(&options, reading)?;
     let reader_shape = readers::Shape {
