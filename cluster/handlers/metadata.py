@@ -8,6 +8,8 @@ round trip and the client's back-off.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
+from struct import Struct as ByteLayout
 from typing import Any
 
 from cluster.handlers.context import Call, Context
@@ -18,7 +20,7 @@ from pykafkacore.protocol.apis import api as api_named
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.schemas import core as schemas
 from pykafkacore.protocol.schemas import topics as topic_schemas
-from pykafkacore.protocol.types import ZERO_UUID
+from pykafkacore.protocol.types import ZERO_UUID, Encoded
 
 # Create, Delete, Alter, Describe, Read, Write, DescribeConfigs, AlterConfigs, by their bits.
 TOPIC_OPERATIONS = 0b1101_1111_1000
@@ -63,12 +65,12 @@ def answer(ctx: Context, call: Call) -> Any:
         return message(topics=topics, error_code=Code.INVALID_REQUEST if version >= 13 else Code.NONE)
     image = ctx.image
     operations = TOPIC_OPERATIONS if version >= 8 and request.include_topic_authorized_operations else NOT_ASKED
-    places = places_of(image, call)
+    rows = rows_of(image, call, _partition)
     if everything:
-        topics = [_topic(message, topic, places, operations) for topic in image.topics.values()]
+        topics = [_topic(message, topic, rows, operations) for topic in image.topics.values()]
     else:
         once = {(each.topic_id, each.name): each for each in wanted}.values()
-        topics = [_named(message, image, each, places, operations) for each in once]
+        topics = [_named(message, image, each, rows, operations) for each in once]
     brokers = [
         message.MetadataResponseBroker(node_id=node_id, host=host, port=port, rack=rack)
         for node_id, host, port, rack in live_brokers(image, call.listener)
@@ -100,7 +102,7 @@ async def create_topics(ctx: Context, call: Call, names: list[str]) -> dict[str,
     return {topic.name: (topic.error_code, topic.error_message) for topic in response.topics}
 
 
-def _named(message: Any, image: MetadataImage, wanted: Any, places: Places, operations: int) -> Any:
+def _named(message: Any, image: MetadataImage, wanted: Any, rows: Rows, operations: int) -> Any:
     topic, name = None, wanted.name
     if wanted.topic_id != ZERO_UUID:
         # KAFKA: an id counts, whatever name stands beside it.
@@ -112,49 +114,62 @@ def _named(message: Any, image: MetadataImage, wanted: Any, places: Places, oper
         return message.MetadataResponseTopic(
             error_code=error, name=name, topic_id=wanted.topic_id, is_internal=bool(name) and is_internal(name)
         )
-    return _topic(message, topic, places, operations)
+    return _topic(message, topic, rows, operations)
 
 
-def _topic(message: Any, topic: TopicImage, places: Places, operations: int) -> Any:
-    partition_of = message.MetadataResponsePartition
-    partitions = []
-    for index, partition in sorted(topic.partitions.items()):
-        error, leader, offline = places(partition)
-        partitions.append(
-            partition_of(
-                error_code=error,
-                partition_index=index,
-                leader_id=leader,
-                leader_epoch=partition.leader_epoch,
-                replica_nodes=list(partition.replicas),
-                isr_nodes=list(partition.isr),
-                offline_replicas=offline,
-            )
-        )
+def _topic(message: Any, topic: TopicImage, rows: Rows, operations: int) -> Any:
     return message.MetadataResponseTopic(
         name=topic.name,
         topic_id=topic.topic_id,
         is_internal=is_internal(topic.name),
-        partitions=partitions,
+        partitions=rows(sorted(topic.partitions.items())),
         topic_authorized_operations=operations,
     )
 
 
-Places = Callable[[PartitionImage], tuple[int, int, list[int]]]
+def _partition(partition: PartitionImage, error: int, leader: int, offline: list[int]) -> Any:
+    return schemas.METADATA_RESPONSE.MetadataResponsePartition(
+        error_code=error,
+        leader_id=leader,
+        leader_epoch=partition.leader_epoch,
+        replica_nodes=list(partition.replicas),
+        isr_nodes=list(partition.isr),
+        offline_replicas=offline,
+    )
 
 
-def places_of(image: MetadataImage, call: Call) -> Places:
-    """What is to be said of where a partition lies: error, leader, offline replicas. Most lie as another one does."""
-    known: dict[Any, tuple[int, int, list[int]]] = {}
+Rows = Callable[[list[tuple[int, PartitionImage]]], Encoded]
 
-    def place(partition: PartitionImage) -> tuple[int, int, list[int]]:
-        key = (partition.leader, partition.replicas, partition.directories)
-        found = known.get(key)
-        if found is None:
-            found = known[key] = (*_leader(image, partition, call), _offline(image, partition))
-        return found
+_TOLD_OF = attrgetter(
+    "replicas", "isr", "leader", "leader_epoch", "directories", "eligible_leader_replicas", "last_known_elr"
+)
+_INDEX = ByteLayout(">i")
 
-    return place
+
+def rows_of(image: MetadataImage, call: Call, make_row: Callable[[PartitionImage, int, int, list[int]], Any]) -> Rows:
+    """Partitions by their indexes, as an answer to `call` tells of them.
+
+    Most differ from another one in nothing but the index: what is told of such is encoded once, around the index.
+    INVARIANT: at every version a row begins with its error code and its index.
+    """
+    known: dict[Any, tuple[bytes, bytes]] = {}
+
+    def around_index(partition: PartitionImage) -> tuple[bytes, bytes]:
+        row = make_row(partition, *_leader(image, partition, call), _offline(image, partition))
+        data = call.api.response.encode(row, call.api_version, type(row).__name__)
+        return data[:2], data[6:]
+
+    def rows(partitions: list[tuple[int, PartitionImage]]) -> Encoded:
+        told = []
+        for index, partition in partitions:
+            key = _TOLD_OF(partition)
+            found = known.get(key)
+            if found is None:
+                found = known[key] = around_index(partition)
+            told.append(found[0] + _INDEX.pack(index) + found[1])
+        return Encoded(len(told), b"".join(told))
+
+    return rows
 
 
 def _leader(image: MetadataImage, partition: PartitionImage, call: Call) -> tuple[int, int]:
@@ -174,7 +189,7 @@ def _offline(image: MetadataImage, partition: PartitionImage) -> list[int]:
 def describe_topic_partitions(ctx: Context, call: Call) -> Any:
     """Partitions of topics in pages: topics by name, from the cursor on, at most so many partitions."""
     request, image = call.request, ctx.image
-    message, places = topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE, places_of(image, call)
+    message, rows = topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE, rows_of(image, call, _described)
     # KAFKA: a limit of 0 or less is taken for 1.
     limit = max(1, min(request.response_partition_limit, ctx.settings["max.request.partition.size.limit"]))
     cursor = request.cursor
@@ -211,20 +226,18 @@ def describe_topic_partitions(ctx: Context, call: Call) -> Any:
             told.error_code = Code.INVALID_TOPIC_EXCEPTION if invalid else Code.UNKNOWN_TOPIC_OR_PARTITION
             continue
         told.topic_id = topic.topic_id
-        for index in sorted(i for i in topic.partitions if i >= first):
-            if limit == 0:
-                response.next_cursor = message.Cursor(topic_name=name, partition_index=index)
-                return response
-            told.partitions.append(_described(message, index, topic.partitions[index], places))
-            limit -= 1
+        partitions = sorted(each for each in topic.partitions.items() if each[0] >= first)
+        told.partitions = rows(partitions[:limit])
+        if len(partitions) > limit:
+            response.next_cursor = message.Cursor(topic_name=name, partition_index=partitions[limit][0])
+            return response
+        limit -= len(partitions)
     return response
 
 
-def _described(message: Any, index: int, partition: PartitionImage, places: Places) -> Any:
-    error, leader, offline = places(partition)
-    return message.DescribeTopicPartitionsResponsePartition(
+def _described(partition: PartitionImage, error: int, leader: int, offline: list[int]) -> Any:
+    return topic_schemas.DESCRIBE_TOPIC_PARTITIONS_RESPONSE.DescribeTopicPartitionsResponsePartition(
         error_code=error,
-        partition_index=index,
         leader_id=leader,
         leader_epoch=partition.leader_epoch,
         replica_nodes=list(partition.replicas),

@@ -23,6 +23,7 @@ from pykafkacore.protocol.types import (
     ARRAY_ELEMENTS_MAX,
     MESSAGE_STRUCTS_MAX,
     TAGGED_FIELDS_MAX,
+    Encoded,
     MalformedMessage,
     UnencodableMessage,
     continue_uvarint,
@@ -116,6 +117,7 @@ def _skip_tags(buf: bytes | memoryview, pos: int, count: int, end: int) -> int:
 _GLOBALS: dict[str, Any] = {
     "FRESH": FRESH,
     "Struct": Struct,
+    "Encoded": Encoded,
     "new": object.__new__,
     "unpack_from": unpack_from,
     "pack": pack,
@@ -563,15 +565,20 @@ class _WriterSource(_Source):
                 self.line(f"{self.add}(pack('>%d{FIXED[field.type][0]}' % len({items}), *{items}))")
             return
         item = self.name("o")
-        self.line(f"for {item} in {items}:")
-        self.indent += 1
-        if field.struct is not None:
-            self.struct(field.struct, item)
-            self.flush()
-            self.line("pass")
-        else:
+        if field.struct is None:
+            self.line(f"for {item} in {items}:")
+            self.indent += 1
             self.text_or_bytes(field, item)
-        self.indent -= 1
+            self.indent -= 1
+            return
+        self.line(f"if {items}.__class__ is Encoded: {self.add}({items}.data)")
+        self.line("else:")
+        self.line(f" for {item} in {items}:")
+        self.indent += 2
+        self.struct(field.struct, item)
+        self.flush()
+        self.line("pass")
+        self.indent -= 2
 
     def tags(self, tagged: list[FieldSpec], source: str) -> None:
         self.flush()
@@ -605,11 +612,11 @@ class _WriterSource(_Source):
         self.line(f"{section}.append({pack_it}({front!r}, {value}))")
 
 
-def make_writer(root: StructSpec, classes: dict[str, type], version: int, flexible: bool) -> Callable[..., bytes]:
-    """`write(struct) -> bytes`."""
+def make_writer(spec: StructSpec, classes: dict[str, type], version: int, flexible: bool) -> Callable[..., bytes]:
+    """`write(struct) -> bytes`, of a whole message or of a struct in it."""
     source = _WriterSource(version, flexible)
     source.line("out = []; add = out.append")
-    source.struct(root, "o")
+    source.struct(spec, "o")
     source.flush()
     source.line("return join(out)")
-    return source.build("def write(o):", "write", f"writer of {root.name}", classes)
+    return source.build("def write(o):", "write", f"writer of {spec.name}", classes)

@@ -39,7 +39,7 @@ class Message:
         self._root: StructSpec | None = None
         self._classes: dict[str, type] | None = None
         self._readers: dict[int, Callable[..., Any]] = {}
-        self._writers: dict[int, Callable[..., bytes]] = {}
+        self._writers: dict[tuple[str, int], Callable[..., bytes]] = {}
 
     def __repr__(self) -> str:
         return f"<Message {self.name} v{self.versions[0]}-{self.versions[1]}>"
@@ -87,9 +87,11 @@ class Message:
         except (IndexError, _struct_error):
             raise MalformedMessage(f"{self.name} v{version}: ends too early at {len(data)} bytes") from None
 
-    def encode(self, struct: Any, version: int) -> bytes:
-        """The bytes of `struct` at `version`; a value which that version cannot carry is an error."""
-        write = self._writers.get(version) or self._make_writer(version)
+    def encode(self, struct: Any, version: int, part: str = "") -> bytes:
+        """The bytes of `struct` at `version`; a value which that version cannot carry is an error.
+
+        Of a struct within the message `part` is the type's name; the bytes are those of an element (`Encoded`)."""
+        write = self._writers.get((part, version)) or self._make_writer(part, version)
         try:
             return write(struct)
         except UnencodableMessage as error:
@@ -117,10 +119,11 @@ class Message:
         self._readers[version] = read
         return read
 
-    def _make_writer(self, version: int) -> Callable[..., bytes]:
-        from pykafkacore.protocol.compile import make_writer
+    def _make_writer(self, part: str, version: int) -> Callable[..., bytes]:
+        from pykafkacore.protocol.compile import all_structs, make_writer
 
         self._check_version(version)
-        write = make_writer(self.root, self._make_classes(), version, self.is_flexible(version))
-        self._writers[version] = write
+        [spec] = [each for each in all_structs(self.root) if each.name == (part or self.name)]
+        write = make_writer(spec, self._make_classes(), version, self.is_flexible(version))
+        self._writers[part, version] = write
         return write

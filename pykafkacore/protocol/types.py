@@ -35,6 +35,22 @@ class UnencodableMessage(ValueError):
     """A message that its own schema cannot express at the version asked for: a bug or a missing downgrade of ours."""
 
 
+class Encoded:
+    """Elements of an array of structs as they stand on the wire at the version that is written: their count and their bytes.
+
+    It may stand for the list of them where a message is encoded; nothing checks the bytes.
+    """
+
+    __slots__ = ("count", "data")
+
+    def __init__(self, count: int, data: bytes) -> None:
+        self.count = count
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.count
+
+
 def uuid_to_text(uuid: Uuid) -> str:
     """The 22 characters of unpadded base64url that Kafka prints."""
     if len(uuid) != 16:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.schema import Message
-from pykafkacore.protocol.types import MalformedMessage
+from pykafkacore.protocol.types import Encoded, MalformedMessage
 from tests.protocol.messages import message_versions, structs
 
 OFFSET_COMMIT = api("OffsetCommit").request
@@ -30,6 +30,18 @@ def test_every_message_survives_the_wire_at_every_version(message: Message, vers
     encoded = message.encode(struct, version)
     assert message.decode_from(encoded, 0, version) == (struct, len(encoded))
     assert message.decode(memoryview(encoded), version) == struct
+
+
+@pytest.mark.parametrize("version", [2, 9])
+def test_elements_that_are_encoded_already_stand_for_themselves(version: int) -> None:
+    row = OFFSET_COMMIT.OffsetCommitRequestPartition(committed_metadata="m")
+    rows = [row.replace(partition_index=at, committed_offset=at) for at in range(200)]
+    topic = OFFSET_COMMIT.OffsetCommitRequestTopic(name="tp", partitions=rows)
+    struct = OFFSET_COMMIT(group_id="g", topics=[topic])
+    plain = OFFSET_COMMIT.encode(struct, version)
+    parts = [OFFSET_COMMIT.encode(row, version, "OffsetCommitRequestPartition") for row in rows]
+    topic.partitions = Encoded(len(rows), b"".join(parts))
+    assert OFFSET_COMMIT.encode(struct, version) == plain
 
 
 # ---- golden bytes

@@ -21,12 +21,15 @@ def ctx() -> FakeContext:
     return ctx
 
 
-def ask(ctx: FakeContext, api_version: int, *topics: object, create: bool = False, **fields: object):
-    return done(
-        metadata.metadata(
-            ctx, call("Metadata", api_version, topics=list(topics), allow_auto_topic_creation=create, **fields)
-        )
-    )
+def received(name: str, api_version: int, answer: object):
+    """What the client reads."""
+    message = api(name).response
+    return message.decode(message.encode(answer, api_version), api_version)
+
+
+def ask(ctx: FakeContext, api_version: int, *topics: object, listener: str = "PLAINTEXT", create: bool = False, **fields: object):
+    asked = call("Metadata", api_version, listener, topics=list(topics), allow_auto_topic_creation=create, **fields)
+    return received("Metadata", api_version, done(metadata.metadata(ctx, asked)))
 
 
 def test_no_topics_are_all_of_them_in_version_0_only(ctx) -> None:
@@ -89,11 +92,27 @@ def test_a_partition_whose_leader_is_gone_says_so() -> None:
 
 
 def test_a_leader_without_the_listener_is_told_by_version(ctx) -> None:
-    codes = [
-        metadata.answer(ctx, call("Metadata", version, "OTHER", topics=[WANTED(name="two")])).topics[0].partitions[0].error_code
-        for version in (5, 6)
-    ]
+    answers = [ask(ctx, version, WANTED(name="two"), listener="OTHER") for version in (5, 6)]
+    codes = [answer.topics[0].partitions[0].error_code for answer in answers]
     assert codes == [Code.LEADER_NOT_AVAILABLE, Code.LISTENER_NOT_FOUND]
+
+
+@pytest.mark.parametrize("api_version", range(14))
+def test_each_partition_is_told_of_by_itself_at_every_version(api_version: int) -> None:
+    ctx = FakeContext(broker_count=3)
+    ctx.harness.create("t", assignments={0: [1, 2], 1: [2, 1], 2: [1, 2], 3: [3, 1], 4: [1, 2]})
+    ctx.harness.alter_isr("t", [1], index=4)
+    ctx.harness.heartbeat(3, fence=True)
+    [topic] = ask(ctx, api_version, WANTED(name="t")).topics
+    fields = ("partition_index", "error_code", "leader_id", "replica_nodes", "isr_nodes")
+    assert [tuple(getattr(each, field) for field in fields) for each in topic.partitions] == [
+        (0, 0, 1, [1, 2], [1, 2]), (1, 0, 2, [2, 1], [2, 1]), (2, 0, 1, [1, 2], [1, 2]),
+        (3, 0, 1, [3, 1], [1]), (4, 0, 1, [1, 2], [1]),
+    ]  # fmt: skip
+    if api_version >= 5:
+        assert [each.offline_replicas for each in topic.partitions] == [[], [], [], [3], []]
+    if api_version >= 7:
+        assert [each.leader_epoch for each in topic.partitions] == [0, 0, 0, 1, 0]
 
 
 def test_operations_are_told_when_asked_for(ctx) -> None:
@@ -112,7 +131,7 @@ def pages(ctx: FakeContext, *names: str, limit: int = 100, cursor: tuple[str, in
     at = None if cursor is None else REQUEST.Cursor(topic_name=cursor[0], partition_index=cursor[1])
     topics = [REQUEST.TopicRequest(name=name) for name in names]
     asked = call("DescribeTopicPartitions", 0, topics=topics, response_partition_limit=limit, cursor=at)
-    answer = metadata.describe_topic_partitions(ctx, asked)
+    answer = received("DescribeTopicPartitions", 0, metadata.describe_topic_partitions(ctx, asked))
     rows = [(topic.name, topic.error_code, [row.partition_index for row in topic.partitions]) for topic in answer.topics]
     after = answer.next_cursor and (answer.next_cursor.topic_name, answer.next_cursor.partition_index)
     return rows, after
@@ -123,6 +142,19 @@ def test_topics_come_by_name_and_pages_end_at_the_limit(ctx) -> None:
     assert pages(ctx, "two", "one", limit=1) == ([("one", 0, [0])], ("one", 1))
     assert pages(ctx, "two", "one", limit=2) == ([("one", 0, [0, 1])], ("two", 0))
     assert pages(ctx, limit=3) == ([("one", 0, [0, 1]), ("two", 0, [0])], None)
+
+
+def test_each_partition_is_described_by_itself() -> None:
+    ctx = FakeContext(broker_count=2)
+    ctx.harness.create("t", assignments={0: [1, 2], 1: [2, 1], 2: [1, 2]})
+    ctx.harness.alter_isr("t", [1], index=2)
+    ctx.harness.heartbeat(2, fence=True)
+    asked = call("DescribeTopicPartitions", 0, topics=[REQUEST.TopicRequest(name="t")])
+    answer = received("DescribeTopicPartitions", 0, metadata.describe_topic_partitions(ctx, asked))
+    fields = ("partition_index", "error_code", "leader_id", "leader_epoch", "replica_nodes", "isr_nodes", "offline_replicas")
+    assert [tuple(getattr(each, field) for field in fields) for each in answer.topics[0].partitions] == [
+        (0, 0, 1, 0, [1, 2], [1], [2]), (1, 0, 1, 1, [2, 1], [1], [2]), (2, 0, 1, 0, [1, 2], [1], [2]),
+    ]  # fmt: skip
 
 
 def test_a_limit_below_1_is_1(ctx) -> None:
