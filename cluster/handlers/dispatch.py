@@ -139,12 +139,17 @@ def error_response(call: Call, error: ApiError) -> Any | None:
             response.producer_epoch = -1
         if hasattr(response, "error_message"):
             response.error_message = error.message or None
-        return response
+        if call.api.name not in _TOLD_TWICE:
+            return response
     return _spread(call, response, error)
 
 
+# KAFKA: the request as a whole and each of its items get the error.
+_TOLD_TWICE = frozenset({"AlterPartitionReassignments"})
+
+
 def _spread(call: Call, response: Any, error: ApiError) -> Any | None:
-    """APIs that have an error for each item only: every item that was asked for gets it."""
+    """Where each item has a place for an error, every item that was asked for gets it."""
     message, request = call.api.response, call.request
     name, code, text = call.api.name, error.code, error.message or None
     if name == "CreateTopics":
@@ -168,6 +173,17 @@ def _spread(call: Call, response: Any, error: ApiError) -> Any | None:
                 error_code=code, error_message=text, resource_type=r.resource_type, resource_name=r.resource_name
             )
             for r in request.resources
+        ]
+    elif name == "AlterPartitionReassignments":
+        row = message.ReassignablePartitionResponse
+        response.responses = [
+            message.ReassignableTopicResponse(
+                name=t.name,
+                partitions=[
+                    row(partition_index=p.partition_index, error_code=code, error_message=text) for p in t.partitions
+                ],
+            )
+            for t in request.topics
         ]
     elif name in ("OffsetCommit", "TxnOffsetCommit"):
         row = getattr(message, f"{name}ResponsePartition")

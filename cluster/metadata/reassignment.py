@@ -113,7 +113,7 @@ def alter_partition_reassignments(state: ControllerState, request: ControllerReq
         # KAFKA: the words of an answer to nothing are empty, of any other there are none.
         return Outcome(response=message(error_message="", allow_replication_factor_change=True))
     if body.timeout_ms <= 0:
-        return Outcome(response=_too_late(body, allows_factor))
+        raise ApiError(Code.REQUEST_TIMED_OUT, f"timeout_ms is {body.timeout_ms}: there is no time to do it")
     records: list[MetadataRecord] = []
     responses = []
     for wanted in body.topics:
@@ -140,24 +140,6 @@ def alter_partition_reassignments(state: ControllerState, request: ControllerReq
     if request.api_version >= 1:
         answer.allow_replication_factor_change = allows_factor
     return Outcome(records, answer, atomic=False)
-
-
-def _too_late(body: Any, allows_factor: bool) -> Any:
-    message = api("AlterPartitionReassignments").response
-    code, text = int(Code.REQUEST_TIMED_OUT), f"timeout_ms is {body.timeout_ms}: there is no time to do it"
-
-    def row(wanted: Any) -> Any:
-        return message.ReassignablePartitionResponse(
-            partition_index=wanted.partition_index, error_code=code, error_message=text
-        )
-
-    responses = [
-        message.ReassignableTopicResponse(name=each.name, partitions=[row(wanted) for wanted in each.partitions])
-        for each in body.topics
-    ]
-    return message(
-        error_code=code, error_message=text, responses=responses, allow_replication_factor_change=allows_factor
-    )
 
 
 def _reassign(

@@ -58,6 +58,17 @@ def test_where_there_is_no_top_every_item_gets_the_error() -> None:
     assert [(row.partition_index, row.error_code) for row in answer.topics[0].partitions] == [(0, 41), (3, 41)]
 
 
+def test_a_refused_reassignment_says_so_as_a_whole_and_for_each_partition() -> None:
+    message = api("AlterPartitionReassignments").request
+    rows = [message.ReassignablePartition(partition_index=index, replicas=[1]) for index in (0, 3)]
+    asked = call("AlterPartitionReassignments", 1, topics=[message.ReassignableTopic(name="a", partitions=rows)])
+    answer = error_response(asked, ERROR)
+    assert (answer.error_code, answer.error_message) == (41, "not here")
+    [topic] = answer.responses
+    told = [(row.partition_index, row.error_code, row.error_message) for row in topic.partitions]
+    assert (topic.name, told) == ("a", [(0, 41, "not here"), (3, 41, "not here")])
+
+
 @pytest.mark.parametrize("name", ["DescribeConfigs", "ListOffsets"])
 def test_an_api_without_a_place_for_it_gets_no_answer(name: str) -> None:
     assert error_response(call(name, 4), ERROR) is None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pykafkacore.protocol.apis import api
-from pykafkacore.protocol.errors import Code
+from pykafkacore.protocol.errors import ApiError, Code
 from tests.cluster.metadata.harness import Harness
 
 
@@ -55,7 +55,11 @@ def test_ongoing_reassignments_are_listed() -> None:
 
 def test_a_reassignment_without_time_to_do_it_is_refused_and_one_of_nothing_is_answered() -> None:
     harness = harness_with_topic()
-    assert reassign(harness, [3, 4], timeout_ms=0) == Code.REQUEST_TIMED_OUT
+    message = api("AlterPartitionReassignments").request
+    wanted = message.ReassignablePartition(partition_index=0, replicas=[3, 4])
+    topics = [message.ReassignableTopic(name="t", partitions=[wanted])]
+    refused = harness.ask("AlterPartitionReassignments", 1, topics=topics, timeout_ms=0)
+    assert isinstance(refused, ApiError) and refused.code == Code.REQUEST_TIMED_OUT
     assert not harness.partition("t").is_reassigning
     answer = harness.ask("AlterPartitionReassignments", 1, topics=[], timeout_ms=0)
     assert (answer.error_code, answer.error_message, answer.responses) == (0, "", [])

@@ -614,6 +614,7 @@ def alter_partition_reassignments(version: int) -> dict[str, Tree]:
     if version >= 1:
         found["of the same number"] = {**one(replicas=[1]), "allow_replication_factor_change": False}
         found["of another number"] = {**one(replicas=[1, 9]), "allow_replication_factor_change": False}
+        found["of the same number, too late"] = {**found["of the same number"], "timeout_ms": 0}
     return found
 
 
