@@ -22,7 +22,8 @@ pub struct Uncommitted {
 }
 
 pub trait Disk: Send + Sync {
-    /// Called under the partition's lock. `Partition::committed` or `Partition::fail` follows.
+    /// Called under the partition's lock. `Partition::committed` or `Partition::fail` follows; or the log has moved to another
+    /// disk meanwhile, where this batch is safe (`Partition::arrive`).
     fn commit(&self, uncommitted: Uncommitted);
 
     /// The log is to be flushed before long. Called under the partition's lock.

@@ -500,12 +500,11 @@ impl Partition {
         }
     }
 
-    /// Nothing can be written to the disk under this log any more.
-    pub fn fail(&self, why: &str) {
+    /// Nothing can be written to the disk under this directory any more; of no matter to a log that lies in another one.
+    pub fn fail(&self, dir: &std::path::Path, why: &str) {
         let mut inner = self.inner.lock();
-        if let Some(log) = &mut inner.log {
-            log.poison(why);
-        }
+        let Some(log) = inner.log.as_mut().filter(|log| log.dir().parent() == Some(dir)) else { return };
+        log.poison(why);
         inner.role = Role::Offline;
         inner.tell_everyone();
     }

@@ -9,6 +9,8 @@
 //!
 //! INVARIANT: the first write or sync that fails fences the directory for the life of the process: nothing of it is tried
 //! again, nothing is acknowledged, and its partitions answer KAFKA_STORAGE_ERROR.
+//! INVARIANT: a partition that has moved to another directory is none of this one's, even while batches of it wait here: all of
+//! it was synced there before it moved.
 
 use std::collections::HashMap;
 use std::io;
@@ -108,9 +110,7 @@ impl DirDisk {
         let text = format!("log directory {} failed and is not used any more: {why}", self.path.display());
         self.upcalls.notice(Level::Error, text);
         for partition in self.published.load().partitions() {
-            if partition.lies_in(&self.path) {
-                partition.fail(why);
-            }
+            partition.fail(&self.path, why);
         }
     }
 
@@ -135,6 +135,9 @@ impl DirDisk {
     fn flush(&self, partition: &Partition) -> bool {
         if self.fenced().is_some() {
             return false;
+        }
+        if !partition.lies_in(&self.path) {
+            return true;
         }
         let Err(error) = partition.flush() else { return true };
         if error.is_no_space() {
@@ -218,7 +221,7 @@ impl DirDisk {
             };
             if let Err(why) = outcome {
                 self.fence(&why);
-                batches.iter().for_each(|each| each.partition.fail(&why));
+                batches.iter().for_each(|each| each.partition.fail(&self.path, &why));
             }
         }
         if self.fenced().is_none()
@@ -311,7 +314,8 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
                 }
             }
         });
-        for each in batches.iter().filter(|each| !is_journaled(each)) {
+        // What has moved to another directory was synced on its way, and a failure there is none of this one.
+        for each in batches.iter().filter(|each| !is_journaled(each) && each.partition.lies_in(&self.dir)) {
             // The first of a partition's does it for all.
             each.partition.flush()?;
         }
@@ -376,7 +380,7 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
     /// A clean stop: the logs are flushed, and the journal goes.
     pub fn finish(&mut self) -> log::Result<()> {
         self.await_other()?;
-        for (_, partition) in self.journaled.drain() {
+        for (_, partition) in self.journaled.drain().filter(|(_, partition)| partition.lies_in(&self.dir)) {
             partition.flush()?;
         }
         self.journal.take().map_or(Ok(()), Journal::remove)

@@ -12,14 +12,15 @@ use std::sync::mpsc::channel;
 use bytes::BytesMut;
 use log::journal::Replay;
 use log::storage::{Chance, MemoryStorage};
-use log::{Log, LogConfig, OpenOptions};
+use log::{FileStorage, Log, LogConfig, OpenOptions, Storage};
 use parking_lot::Mutex;
 use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
 use replica::disk::{Disk, Durability, Uncommitted};
 use replica::partition::{Leadership, Partition, Wanted};
 use replica::tail::TailBudget;
 use replica::view::{Topic, TopicSettings};
-use server::disk::Commits;
+use server::disk::{Commits, DirDisk};
+use server::upcall::UpcallQueue;
 use wire::ErrorCode;
 
 const TOPIC_ID: [u8; 16] = [7; 16];
@@ -157,13 +158,7 @@ impl Run {
             if replayed.is_some_and(|replayed| replayed.lost_from.is_some()) {
                 return Err(format!("the replay of {index} has a hole"));
             }
-            let budget = Arc::new(TailBudget::new(0, 0));
-            let partition = Arc::new(Partition::new(self.topic.clone(), index, 1, budget));
-            let durability = Durability::of(self.collector.clone(), log.recovery_point());
-            let leadership =
-                Leadership { leader_id: 1, leader_epoch: 1, partition_epoch: 0, replicas: vec![1], isr: vec![1] };
-            partition.apply_leadership(leadership, Some((log, 0, durability))).map_err(|e| e.to_string())?;
-            self.partitions.push(partition);
+            self.partitions.push(led(&self.topic, index, log, self.collector.clone())?);
         }
         replay.finish(&self.storage).map_err(|e| e.to_string())
     }
@@ -174,10 +169,7 @@ impl Run {
         self.next_value += 1;
         let mut value = vec![0; bytes];
         value[..8].copy_from_slice(&self.next_value.to_be_bytes());
-        let mut builder = BatchBuilder::new(BatchFacts::default());
-        builder.push(NewRecord { timestamp: 1, value: Some(&value), ..NewRecord::default() });
-        let batch = BytesMut::from(&builder.build().unwrap()[..]);
-        let appended = self.partitions[at].append(batch, 1, 9, 1);
+        let appended = self.partitions[at].append(batch_of(&value), 1, 9, 1);
         // One whose write failed may be there afterwards.
         self.models[at].values.push(self.next_value);
         if let Ok(appended) = appended {
@@ -257,6 +249,21 @@ impl Run {
     }
 }
 
+fn batch_of(value: &[u8]) -> BytesMut {
+    let mut builder = BatchBuilder::new(BatchFacts::default());
+    builder.push(NewRecord { timestamp: 1, value: Some(value), ..NewRecord::default() });
+    BytesMut::from(&builder.build().unwrap()[..])
+}
+
+/// A partition that is led here, over a log on `disk`.
+fn led(topic: &Arc<Topic>, index: i32, log: Log, disk: Arc<dyn Disk>) -> Result<Arc<Partition>, String> {
+    let partition = Arc::new(Partition::new(topic.clone(), index, 1, Arc::new(TailBudget::new(0, 0))));
+    let durability = Durability::of(disk, log.recovery_point());
+    let leadership = Leadership { leader_id: 1, leader_epoch: 1, partition_epoch: 0, replicas: vec![1], isr: vec![1] };
+    partition.apply_leadership(leadership, Some((log, 0, durability))).map_err(|e| e.to_string())?;
+    Ok(partition)
+}
+
 fn values(log: &mut Log) -> Vec<u64> {
     let (mut at, mut found) = (0, Vec::new());
     while at < log.log_end_offset() {
@@ -292,4 +299,58 @@ fn what_was_acknowledged_survives_power_failures() {
         acknowledged += run.models.iter().map(|model| model.acknowledged).sum::<i64>();
     }
     assert!(acknowledged > 0, "nothing was ever acknowledged");
+}
+
+fn opened(storage: Arc<dyn Storage>, topic: &Arc<Topic>, dir: PathBuf, disk: Arc<dyn Disk>) -> Arc<Partition> {
+    let config = topic.settings.load().log.clone();
+    let (topic_id, recovery_point) = (topic.id, 0);
+    let options = OpenOptions {
+        storage,
+        dir,
+        topic_id,
+        config,
+        recovery_point,
+        clean_shutdown: true,
+        log_start_offset: None,
+        now_ms: 1,
+    };
+    led(topic, 0, Log::open(options).unwrap().0, disk).unwrap()
+}
+
+fn uncommitted(partition: &Arc<Partition>, follows_unsynced: bool) -> Uncommitted {
+    let (partition, batch) = (partition.clone(), batch_of(b"value").freeze());
+    Uncommitted { partition, batch, end_offset: 1, follows_unsynced }
+}
+
+#[test]
+fn a_directory_that_fails_does_not_take_along_what_has_moved_from_it() {
+    let home = std::env::temp_dir().join(format!("pykafkacore-moved-{}", std::process::id()));
+    let (old, new) = (home.join("old"), home.join("new"));
+    let topic = Arc::new(Topic::new(TOPIC_ID, "t", settings(1)));
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::create_dir_all(&new).unwrap();
+    let disk = DirDisk::start(&old, 0, Arc::default(), Arc::new(UpcallQueue::new(10).unwrap())).unwrap();
+    let staying = opened(Arc::new(FileStorage), &topic, old.join("t-0"), disk.clone());
+    let moved = opened(Arc::new(FileStorage), &topic, new.join("t-0"), Arc::new(Collector::default()));
+    // Where there is no directory there is no journal. Batches of both wait for it: of one from before it moved.
+    std::fs::remove_dir_all(&old).unwrap();
+    disk.commit(uncommitted(&staying, false));
+    disk.commit(uncommitted(&moved, false));
+    disk.stop();
+    assert!(disk.fenced().is_some());
+    assert_eq!(staying.append(batch_of(b"lost"), 1, 9, 1).unwrap_err().error, ErrorCode::KAFKA_STORAGE_ERROR);
+    moved.append(batch_of(b"kept"), 1, 9, 1).unwrap();
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+#[test]
+fn a_directory_does_not_fail_with_what_has_moved_from_it() {
+    let (old, new) = (MemoryStorage::default(), MemoryStorage::default());
+    let topic = Arc::new(Topic::new(TOPIC_ID, "t", settings(1)));
+    let collector = Arc::new(Collector::default());
+    let moved = opened(Arc::new(new.clone()), &topic, PathBuf::from("/new/t-0"), collector);
+    moved.append(batch_of(b"later"), 1, 9, 1).unwrap();
+    new.fail_after(0);
+    commits(&old, 1).round(&[uncommitted(&moved, true)]).unwrap();
+    assert!(moved.flush().is_err(), "its own disk has failed");
 }
