@@ -6,11 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use server::asked::{EpochEndWanted, OffsetWanted, Query};
 use server::config::{ListenerConfig, LogDirConfig, ServerConfig};
-use server::data_plane::Query;
 use server::decided;
 use server::housekeeper::{Compaction, Housekeeping};
-use server::jobs::{EpochEndWanted, OffsetWanted};
 use server::kept::Question;
 use wire::header::Api;
 
@@ -319,8 +318,8 @@ impl DataPlane {
     fn flush_log(&self, ticket: u64, log: &crate::local_log::LocalLog) {
         let log = log.shared();
         self.inner.submit(ticket, move || match log.lock().flush() {
-            Ok(()) => server::jobs::JobResult::Done,
-            Err(error) => server::jobs::JobResult::Failed(error.to_string()),
+            Ok(()) => server::asked::JobResult::Done,
+            Err(error) => server::asked::JobResult::Failed(error.to_string()),
         });
     }
 

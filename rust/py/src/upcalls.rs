@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use server::jobs::{JobResult, ReplicaFound};
+use server::asked::{JobResult, ReplicaFound};
 use server::upcall::{Level, Upcall};
 
 /// A request for the control plane.

@@ -15,27 +15,19 @@ use parking_lot::Mutex;
 use replica::tail::TailBudget;
 use replica::view::Published;
 
+use crate::asked::{JobResult, PartitionRef, Query};
 use crate::config::{LogDirConfig, ServerConfig};
 use crate::decided::{self, Completer};
 use crate::disk::DirDisk;
 use crate::housekeeper::{Housekeeper, Housekeeping};
 use crate::inbox::{Message, reactor_of, together};
-use crate::jobs::{EpochEndWanted, JobResult, JobThread, OffsetWanted, PartitionRef};
+use crate::jobs::JobThread;
 use crate::moving::{Mover, Moves};
 use crate::publisher::{Dir, Publisher, ViewDelta};
 use crate::queries;
 use crate::reactor::{Prepared, Reactor, prepare};
 use crate::shared::Shared;
 use crate::upcall::{Ticket, Upcall, UpcallQueue};
-
-/// A question for the worker thread.
-pub enum Query {
-    ListOffsets(Vec<OffsetWanted>),
-    EpochEnds(Vec<EpochEndWanted>),
-    DeleteRecords(Vec<(PartitionRef, i64)>),
-    DescribeProducers(Vec<PartitionRef>),
-    DescribeLogDirs,
-}
 
 pub struct DataPlane {
     shared: Arc<Shared>,

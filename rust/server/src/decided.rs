@@ -11,7 +11,7 @@ use replica::purgatory::{Wake, Watch, Watcher};
 use replica::view::Published;
 use wire::ErrorCode;
 
-use crate::jobs::{JobResult, PartitionRef};
+use crate::asked::{JobResult, PartitionRef};
 use crate::queries::find;
 use crate::upcall::{Ticket, UpcallQueue};
 

@@ -5,6 +5,7 @@
 //!   intake      bytes on their way in                           inbox       how a loop is reached
 //!   shared      what all loops share
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
+//!   asked       what the jobs are, and what came of them
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
 //!   recovering  what a start after an unclean stop tells
 //!   decided     what coordinators write and read back
@@ -12,6 +13,7 @@
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
 //! ```
 
+pub mod asked;
 mod cleaning;
 pub mod config;
 pub mod connection;

@@ -21,9 +21,9 @@ use replica::view::{PartitionKey, Published, Topic, TopicSettings, View};
 use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, Uuid};
 
+use crate::asked::{JobResult, PartitionRef};
 use crate::config::LogDirConfig;
 use crate::disk::DirDisk;
-use crate::jobs::{JobResult, PartitionRef};
 use crate::moving::Moves;
 use crate::reactor::wall_clock_ms;
 use crate::recovering::Recovering;

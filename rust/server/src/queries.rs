@@ -10,11 +10,11 @@ use replica::partition::{LogContext, Partition};
 use replica::view::Published;
 use wire::ErrorCode;
 
-use crate::disk::DirDisk;
-use crate::jobs::{
+use crate::asked::{
     EpochEnd, EpochEndWanted, LogDirFound, OffsetFound, OffsetWanted, PartitionRef, ProducersFound, RecordsDeleted,
     ReplicaFound,
 };
+use crate::disk::DirDisk;
 use crate::moving::Moves;
 use crate::sys;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use replica::lock::Lock;
 use wire::Uuid;
 
-use crate::jobs::JobResult;
+use crate::asked::JobResult;
 use crate::sys::Notifier;
 
 /// Names one parked request: event loop, connection and a number that is never used again.
