@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use server::asked::{EpochEndWanted, OffsetWanted, Query};
+use server::config::{Compaction, Housekeeping};
 use server::config::{ListenerConfig, LogDirConfig, ServerConfig};
 use server::decided;
-use server::housekeeper::{Compaction, Housekeeping};
 use server::kept::Question;
 use wire::header::Api;
 

@@ -234,6 +234,11 @@ impl Partition {
         (self.topic.id, self.index)
     }
 
+    /// Also what its log's directory is called.
+    pub fn name(&self) -> String {
+        log::partition_dir_name(&self.topic.name, self.index)
+    }
+
     /// The partition left the view: it was deleted, or is no longer hosted here.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)

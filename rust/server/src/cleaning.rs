@@ -16,18 +16,11 @@ use replica::partition::Partition;
 use replica::view::PartitionKey;
 use wire::Uuid;
 
-use crate::housekeeper::{Rounds, Throttle, name};
-use crate::reactor::wall_clock_ms;
+use crate::config::Compaction;
+use crate::rounds::Rounds;
+use crate::shared::wall_clock_ms;
+use crate::throttle::Throttle;
 use crate::upcall::Level;
-
-/// `log.cleaner.*`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Compaction {
-    pub dedupe_bytes: usize,
-    pub load_factor: f64,
-    pub io_buffer_bytes: usize,
-    pub bytes_per_s: f64,
-}
 
 /// Where each log of one directory is clean up to. An entry read from the file is anybody's of that name.
 struct Checkpoint {
@@ -170,18 +163,18 @@ impl Cleaning {
         let text = format!(
             "{}: compacted up to offset {end_offset}: {records_kept} of {records_read} records, {bytes_kept} of \
              {bytes_read} bytes stay",
-            name(partition)
+            partition.name()
         );
         rounds.tell(Level::Info, text);
         if let Some(checkpoint) = self.checkpoints.iter_mut().find(|each| partition.lies_in(&each.dir))
             && let Err(error) = checkpoint.set(partition, *end_offset)
         {
-            rounds.tell(Level::Error, format!("cannot note how far {} is compacted: {error}", name(partition)));
+            rounds.tell(Level::Error, format!("cannot note how far {} is compacted: {error}", partition.name()));
         }
     }
 
     fn failed(&mut self, partition: &Partition, error: &log::Error, rounds: &Rounds) {
-        let name = name(partition);
+        let name = partition.name();
         let is_full = matches!(error, log::Error::Storage { why, .. } if why.kind() == ErrorKind::StorageFull);
         // Files that go missing are those of a log that was deleted, or of segments that were.
         let is_gone = matches!(error, log::Error::Storage { why, .. } if why.kind() == ErrorKind::NotFound);

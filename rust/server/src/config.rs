@@ -1,6 +1,7 @@
 //! What the data plane is told at start. Every value comes from the control plane's table of configs; no defaults here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use wire::header::Api;
 
@@ -61,4 +62,30 @@ pub struct ServerConfig {
     pub move_bytes_per_s: u64,
     /// Seeds fetch session ids.
     pub seed: u64,
+}
+
+/// What the housekeeper goes by. Changes hold from its next pass on.
+#[derive(Clone, Debug)]
+pub struct Housekeeping {
+    /// `log.initial.task.delay.ms`
+    pub initial_delay: Duration,
+    /// `log.retention.check.interval.ms`
+    pub retention_period: Duration,
+    /// `producer.id.expiration.check.interval.ms`
+    pub producer_expiration_period: Duration,
+    /// None where `log.cleaner.enable` is off.
+    pub compaction: Option<Compaction>,
+    /// `log.cleaner.backoff.ms`
+    pub compaction_period: Duration,
+    /// `log.scrub.bytes.per.second`; 0 is never.
+    pub scrub_bytes_per_s: u64,
+}
+
+/// `log.cleaner.*`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compaction {
+    pub dedupe_bytes: usize,
+    pub load_factor: f64,
+    pub io_buffer_bytes: usize,
+    pub bytes_per_s: f64,
 }

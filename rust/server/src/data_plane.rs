@@ -16,10 +16,10 @@ use replica::tail::TailBudget;
 use replica::view::Published;
 
 use crate::asked::{JobResult, PartitionRef, Query};
-use crate::config::{LogDirConfig, ServerConfig};
+use crate::config::{Housekeeping, LogDirConfig, ServerConfig};
 use crate::decided::{self, Completer};
 use crate::disk::DirDisk;
-use crate::housekeeper::{Housekeeper, Housekeeping};
+use crate::housekeeper::Housekeeper;
 use crate::inbox::{Message, reactor_of, together};
 use crate::jobs::JobThread;
 use crate::moving::{Mover, Moves};

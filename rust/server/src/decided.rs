@@ -98,6 +98,6 @@ pub fn read(published: &Published, reference: PartitionRef, offset: i64, bytes_m
     };
     match read {
         Ok(bytes) => JobResult::Batches(bytes),
-        Err(why) => JobResult::Failed(format!("{}-{} cannot be read: {why}", partition.topic.name, partition.index)),
+        Err(why) => JobResult::Failed(format!("{} cannot be read: {why}", partition.name())),
     }
 }

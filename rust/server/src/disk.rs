@@ -28,7 +28,7 @@ use replica::partition::Partition;
 use replica::view::Published;
 
 use crate::inbox::together;
-use crate::reactor::wall_clock_ms;
+use crate::shared::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
 
 /// Each of the journal's two files.

@@ -1,62 +1,19 @@
 //! One thread that keeps the logs in order: retention, compaction, scrubbing, delayed removal of files, expiry of producers.
 //!
-//! INVARIANT: a partition's lock is held for renames and a few words of memory, never while batches are read or written.
 //! What goes wrong with one partition is told, and the next one has its turn. What takes long lets the rest have its turn
 //! in between, and ends soon after it is told to.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use log::{Doomed, FileStorage};
-use parking_lot::{Condvar, Mutex};
-use replica::partition::Partition;
-use replica::view::{Published, View};
+use replica::view::Published;
 
 use crate::cleaning::Cleaning;
-pub use crate::cleaning::Compaction;
-use crate::reactor::wall_clock_ms;
+use crate::config::Housekeeping;
+use crate::rounds::{Chore, Desk, Rounds};
 use crate::scrubbing::Scrubbing;
-use crate::upcall::{Level, UpcallQueue};
-
-/// The broker's settings of all this. Changes hold from the next pass on.
-#[derive(Clone, Debug)]
-pub struct Housekeeping {
-    /// `log.initial.task.delay.ms`
-    pub initial_delay: Duration,
-    /// `log.retention.check.interval.ms`
-    pub retention_period: Duration,
-    /// `producer.id.expiration.check.interval.ms`
-    pub producer_expiration_period: Duration,
-    /// None where `log.cleaner.enable` is off.
-    pub compaction: Option<Compaction>,
-    /// `log.cleaner.backoff.ms`
-    pub compaction_period: Duration,
-    /// `log.scrub.bytes.per.second`; 0 is never.
-    pub scrub_bytes_per_s: u64,
-}
-
-/// Shared with whoever changes settings or ends the thread.
-struct Desk {
-    settings: Mutex<(Housekeeping, bool)>,
-    changed: Condvar,
-}
-
-impl Desk {
-    fn settings(&self) -> Housekeeping {
-        self.settings.lock().0.clone()
-    }
-
-    /// Waits until then, or until settings change; false when it is time to end.
-    fn wait_until(&self, when: Instant) -> bool {
-        let mut settings = self.settings.lock();
-        if !settings.1 && when > Instant::now() {
-            self.changed.wait_until(&mut settings, when);
-        }
-        !settings.1
-    }
-}
+use crate::upcall::UpcallQueue;
 
 pub struct Housekeeper {
     desk: Arc<Desk>,
@@ -71,329 +28,50 @@ impl Housekeeper {
         upcalls: Arc<UpcallQueue>,
         checkpoint: impl Fn() + Send + 'static,
     ) -> std::io::Result<Housekeeper> {
-        let desk = Arc::new(Desk { settings: Mutex::new((settings, false)), changed: Condvar::new() });
+        let desk = Desk::new(settings);
         let rounds = Rounds::new(desk.clone(), published, upcalls, Box::new(checkpoint));
-        let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || rounds.run(&dirs))?;
+        let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || run(rounds, &dirs))?;
         Ok(Housekeeper { desk, thread: Some(thread) })
     }
 
     pub fn set(&self, settings: Housekeeping) {
-        self.desk.settings.lock().0 = settings;
-        self.desk.changed.notify_all();
+        self.desk.set(settings);
     }
 
     pub fn stop(&mut self) {
-        self.desk.settings.lock().1 = true;
-        self.desk.changed.notify_all();
+        self.desk.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-pub fn name(partition: &Partition) -> String {
-    format!("{}-{}", partition.topic.name, partition.index)
-}
-
-/// So many bytes a second, and no more.
-pub struct Throttle {
-    bytes_per_s: f64,
-    free_at: Instant,
-}
-
-/// Time that was not used is not saved up for longer than this.
-const CREDIT: Duration = Duration::from_millis(200);
-
-impl Throttle {
-    pub fn new(bytes_per_s: f64) -> Throttle {
-        Throttle { bytes_per_s: bytes_per_s.max(1.0), free_at: Instant::now() }
-    }
-
-    /// When the next bytes may follow.
-    pub fn spend(&mut self, bytes: usize) -> Instant {
-        let cost = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_s).unwrap_or(Duration::from_secs(3600));
-        let earliest = Instant::now().checked_sub(CREDIT);
-        self.free_at = earliest.map_or(self.free_at, |earliest| self.free_at.max(earliest)) + cost;
-        self.free_at
-    }
-}
-
-/// Something done every so often.
-#[derive(Default)]
-struct Chore {
-    last: Option<Instant>,
-}
-
-impl Chore {
-    fn due(&self, first: Instant, period: Duration) -> Instant {
-        self.last.map_or(first, |last| last + period)
-    }
-
-    fn begins(&mut self, first: Instant, period: Duration) -> bool {
-        let now = Instant::now();
-        let is_due = self.due(first, period) <= now;
-        if is_due {
-            self.last = Some(now);
+/// What is short goes first, and has its turn again in the midst of what takes long.
+fn run(mut rounds: Rounds, dirs: &[PathBuf]) {
+    crate::sys::yield_to_others();
+    let mut cleaning = Cleaning::new(dirs, &rounds);
+    let mut scrubbing = Scrubbing::default();
+    let mut compaction = Chore::default();
+    loop {
+        rounds.short_chores();
+        let (settings, first) = rounds.settings();
+        if let Some(rules) = &settings.compaction
+            && compaction.begins(first, settings.compaction_period)
+            && !cleaning.round(rules, &mut rounds)
+        {
+            return;
         }
-        is_due
-    }
-}
-
-/// What the thread itself owns.
-pub struct Rounds {
-    desk: Arc<Desk>,
-    published: Arc<Published>,
-    upcalls: Arc<UpcallQueue>,
-    /// Brings to the disk where each log starts.
-    checkpoint: Box<dyn Fn() + Send>,
-    started: Instant,
-    retention: Chore,
-    expiration: Chore,
-    compaction: Chore,
-    /// Not sorted: topics differ in how long their files stay.
-    doomed: Vec<(Instant, Doomed)>,
-}
-
-impl Rounds {
-    fn new(
-        desk: Arc<Desk>,
-        published: Arc<Published>,
-        upcalls: Arc<UpcallQueue>,
-        checkpoint: Box<dyn Fn() + Send>,
-    ) -> Rounds {
-        Rounds {
-            desk,
-            published,
-            upcalls,
-            checkpoint,
-            started: Instant::now(),
-            retention: Chore::default(),
-            expiration: Chore::default(),
-            compaction: Chore::default(),
-            doomed: Vec::new(),
+        let scrubs = settings.scrub_bytes_per_s > 0;
+        if scrubs {
+            scrubbing.slice(first, settings.scrub_bytes_per_s, &rounds);
         }
-    }
-
-    fn run(mut self, dirs: &[PathBuf]) {
-        crate::sys::yield_to_others();
-        let mut cleaning = Cleaning::new(dirs, &self);
-        let mut scrubbing = Scrubbing::default();
-        loop {
-            self.short_chores();
-            let settings = self.desk.settings();
-            let first = self.started + settings.initial_delay;
-            if let Some(compaction) = &settings.compaction
-                && self.compaction.begins(first, settings.compaction_period)
-                && !cleaning.round(compaction, &mut self)
-            {
-                return;
-            }
-            let scrubs = settings.scrub_bytes_per_s > 0;
-            if scrubs {
-                scrubbing.slice(first, settings.scrub_bytes_per_s, &self);
-            }
-            let compaction_due = self.compaction.due(first, settings.compaction_period);
-            let due = [
-                Some(self.retention.due(first, settings.retention_period)),
-                Some(self.expiration.due(first, settings.producer_expiration_period)),
-                settings.compaction.map(|_| compaction_due),
-                scrubs.then(|| scrubbing.due(first)),
-                self.doomed.iter().map(|(when, _)| *when).min(),
-            ];
-            if !self.desk.wait_until(due.into_iter().flatten().min().unwrap_or(first)) {
-                return;
-            }
-        }
-    }
-
-    /// What has its turn even while something else takes long.
-    fn short_chores(&mut self) {
-        let settings = self.desk.settings();
-        let first = self.started + settings.initial_delay;
-        let view = self.view();
-        if self.retention.begins(first, settings.retention_period) {
-            self.retain(view.partitions());
-        }
-        if self.expiration.begins(first, settings.producer_expiration_period) {
-            let now_ms = wall_clock_ms();
-            view.partitions().for_each(|partition| partition.expire_producers(now_ms));
-        }
-        self.remove_doomed(Instant::now());
-    }
-
-    /// Called now and then by what takes long, which may go on at `when`. False when it is time to end.
-    pub fn meanwhile(&mut self, when: Instant) -> bool {
-        self.short_chores();
-        loop {
-            if !self.desk.wait_until(when) {
-                return false;
-            }
-            if when <= Instant::now() {
-                return true;
-            }
-        }
-    }
-
-    pub fn view(&self) -> Arc<View> {
-        self.published.load_full()
-    }
-
-    pub fn tell(&self, level: Level, text: String) {
-        self.upcalls.notice(level, text);
-    }
-
-    /// Lets go what retention allows of these. Where they start is on the disk before any file is renamed; where that cannot
-    /// be written, they go all the same, since it may be for lack of the room that they take.
-    pub fn retain<'a>(&mut self, partitions: impl Iterator<Item = &'a Arc<Partition>>) {
-        let now_ms = wall_clock_ms();
-        let due: Vec<_> = partitions.filter(|partition| partition.pass_over(now_ms)).collect();
-        if !due.is_empty() {
-            (self.checkpoint)();
-        }
-        due.into_iter().for_each(|partition| self.let_go(partition));
-    }
-
-    fn let_go(&mut self, partition: &Arc<Partition>) {
-        match partition.retain(wall_clock_ms()) {
-            Ok(None) => {}
-            Ok(Some(retained)) => {
-                let (count, start) = (retained.segment_count, retained.log_start_offset);
-                self.tell(Level::Info, format!("{}: {count} segments deleted, it starts at {start}", name(partition)));
-                self.doom(partition, retained.doomed);
-            }
-            // Its directory has failed, and that was told.
-            Err(log::Error::Poisoned { .. }) => {}
-            Err(error) => {
-                partition.failed(&error);
-                self.tell(Level::Error, format!("{}: cannot delete segments: {error}", name(partition)));
-            }
-        }
-    }
-
-    pub fn doom(&mut self, partition: &Partition, doomed: Doomed) {
-        let delay_ms = partition.topic.settings.load().log.retention.file_delete_delay_ms;
-        let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
-        let when = Instant::now().checked_add(delay);
-        // A delay beyond all time leaves them to the next start.
-        self.doomed.extend(when.map(|when| (when, doomed)));
-    }
-
-    fn remove_doomed(&mut self, now: Instant) {
-        let upcalls = &self.upcalls;
-        self.doomed.retain(|(when, doomed)| {
-            if *when <= now
-                && let Err(error) = doomed.remove(&FileStorage)
-            {
-                upcalls.notice(Level::Warning, format!("cannot remove a deleted segment: {error}"));
-            }
-            *when > now
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use log::storage::MemoryStorage;
-    use log::{Log, LogConfig, OpenOptions, RetentionRules, Storage};
-    use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
-    use replica::disk::Durability;
-    use replica::partition::Leadership;
-    use replica::tail::TailBudget;
-    use replica::view::{Topic, TopicSettings};
-
-    use super::*;
-
-    #[test]
-    fn a_throttle_lets_through_what_it_may_and_saves_little_up() {
-        let mut throttle = Throttle::new(1000.0);
-        let start = Instant::now();
-        (0..10).for_each(|_| {
-            throttle.spend(1000);
-        });
-        let took = throttle.spend(0) - start;
-        assert!(took >= Duration::from_secs(10) - CREDIT, "{took:?}");
-        let mut unbounded = Throttle::new(f64::MAX);
-        assert!(unbounded.spend(usize::MAX) <= Instant::now() + CREDIT);
-    }
-
-    #[test]
-    fn where_a_log_starts_is_noted_before_any_of_its_segments_goes() {
-        let storage = Arc::new(MemoryStorage::default());
-        let settings = settings();
-        let options = OpenOptions {
-            storage: storage.clone(),
-            dir: "/d/t-0".into(),
-            topic_id: [7; 16],
-            config: settings.log.clone(),
-            clean_shutdown: true,
-            recovery_point: 0,
-            log_start_offset: None,
-            now_ms: 1,
-        };
-        let mut log = Log::open(options).unwrap().0;
-        for timestamp in 1..=9 {
-            let mut builder = BatchBuilder::new(BatchFacts::default());
-            builder.push(NewRecord { timestamp, value: Some(&[0; 90]), ..NewRecord::default() });
-            log.append_as_leader(&mut builder.build().unwrap(), 0, 1).unwrap();
-        }
-        let segment_count = log.segment_count();
-        let budget = Arc::new(TailBudget::new(1 << 20, 1 << 20));
-        let partition = Arc::new(Partition::new(Arc::new(Topic::new([7; 16], "t", settings)), 0, 1, budget));
-        let leadership = Leadership { leader_id: 1, replicas: vec![1], isr: vec![1], ..Leadership::default() };
-        partition.apply_leadership(leadership, Some((log, 9, Durability::none()))).unwrap();
-        let noted = Arc::new(Mutex::new(Vec::new()));
-        let (notes, subject) = (noted.clone(), partition.clone());
-        let checkpoint = move || {
-            let state = subject.with_log(|log, _| (log.log_start_offset(), log.segment_count())).unwrap();
-            let renamed = storage.list(Path::new("/d/t-0")).unwrap().iter().any(|(name, _)| name.ends_with(".deleted"));
-            notes.lock().push((state, renamed));
-        };
-        let desk = Desk { settings: Mutex::new((housekeeping(), false)), changed: Condvar::new() };
-        let upcalls = Arc::new(UpcallQueue::new(10).unwrap());
-        let mut rounds = Rounds::new(Arc::new(desk), Arc::default(), upcalls, Box::new(checkpoint));
-        rounds.retain([&partition].into_iter());
-        assert_eq!(*noted.lock(), [((9, segment_count), false)]);
-        assert_eq!(partition.with_log(|log, _| (log.first_segment_base(), log.segment_count())), Some((9, 1)));
-        rounds.retain([&partition].into_iter());
-        assert_eq!(noted.lock().len(), 1, "nothing was due");
-    }
-
-    fn housekeeping() -> Housekeeping {
-        let never = Duration::from_secs(3600);
-        Housekeeping {
-            initial_delay: never,
-            retention_period: never,
-            producer_expiration_period: never,
-            compaction: None,
-            compaction_period: never,
-            scrub_bytes_per_s: 0,
-        }
-    }
-
-    /// Everything is too old.
-    fn settings() -> TopicSettings {
-        TopicSettings {
-            append: AppendRules {
-                compacted: false,
-                target_codec: None,
-                compression_level: None,
-                timestamp_type: TimestampType::CreateTime,
-                timestamp_before_max_ms: i64::MAX,
-                timestamp_after_max_ms: i64::MAX,
-                message_bytes_max: 1 << 20,
-                segment_bytes: 400,
-                inflated_bytes_max: 1 << 20,
-            },
-            min_insync_replicas: 1,
-            flush_messages: u64::MAX,
-            flush_ms: i64::MAX,
-            log: LogConfig {
-                segment_bytes: 400,
-                retention: RetentionRules { deletes: true, retention_ms: 1, ..RetentionRules::default() },
-                ..LogConfig::default()
-            },
+        let due = [
+            Some(rounds.due(&settings, first)),
+            settings.compaction.map(|_| compaction.due(first, settings.compaction_period)),
+            scrubs.then(|| scrubbing.due(first)),
+        ];
+        if !rounds.wait_until(due.into_iter().flatten().min().unwrap_or(first)) {
+            return;
         }
     }
 }

@@ -10,6 +10,7 @@
 //!   recovering  what a start after an unclean stop tells
 //!   decided     what coordinators write and read back
 //!   disk        the disk under a log directory                moving      of replicas, from one to another
+//!   housekeeper keeps the logs in order: rounds, cleaning, scrubbing        throttle    what goes slowly on purpose
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
 //! ```
 
@@ -31,10 +32,12 @@ pub mod publisher;
 pub mod queries;
 pub mod reactor;
 mod recovering;
+mod rounds;
 mod scrubbing;
 pub mod shared;
 pub mod sys;
 mod sys_options;
+mod throttle;
 pub mod upcall;
 
 pub use config::{ListenerConfig, ServerConfig};

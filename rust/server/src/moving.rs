@@ -22,9 +22,9 @@ use replica::partition::Partition;
 use replica::view::PartitionKey;
 
 use crate::disk::DirDisk;
-use crate::housekeeper::{Throttle, name};
 use crate::publisher::{Publisher, unique_suffix};
-use crate::reactor::wall_clock_ms;
+use crate::shared::wall_clock_ms;
+use crate::throttle::Throttle;
 use crate::upcall::{Level, UpcallQueue};
 
 const PIECE_BYTES: usize = 256 << 10;
@@ -97,7 +97,7 @@ impl Moves {
         source: &Arc<DirDisk>,
         (at, target): (usize, &Arc<DirDisk>),
     ) -> log::Result<()> {
-        let dir = log::partition_dir_name(&partition.topic.name, partition.index);
+        let dir = partition.name();
         let future = target.path().join(log::log_dirs::future_dir_name(&dir, &unique_suffix()));
         let begun = partition.with_log(|log, _| {
             let moving = Moving::begin(log, future, partition.topic.id)?;
@@ -257,7 +257,7 @@ impl Turns {
 
     fn arrive(&self, work: &mut Work) -> log::Result<()> {
         let partition = &work.partition.clone();
-        let dir_name = log::partition_dir_name(&partition.topic.name, partition.index);
+        let dir_name = partition.name();
         let doomed = work.source.path().join(log::log_dirs::doomed_dir_name(&dir_name, &unique_suffix()));
         let to = Destination { dir: work.target.path().join(dir_name), doomed, now_ms: wall_clock_ms() };
         // The checkpoints of where it goes know it before it is there.
@@ -270,7 +270,7 @@ impl Turns {
         }
         if partition.arrive(&mut work.moving, &to, work.target.clone())? {
             publisher.moved(partition, work.source.path(), work.target.path(), to.doomed);
-            self.tell(Level::Info, format!("{} has moved to {}", name(partition), work.target.path().display()));
+            self.tell(Level::Info, format!("{} has moved to {}", partition.name(), work.target.path().display()));
         }
         Ok(())
     }
@@ -293,7 +293,7 @@ impl Turns {
         self.moves.end(work);
         work.partition.hold_segments(false);
         let is_offline = work.partition.with_log(|log, _| log.is_poisoned()).unwrap_or(false);
-        let (target, name) = (work.target.path(), name(&work.partition));
+        let (target, name) = (work.target.path(), work.partition.name());
         self.tell(
             Level::Error,
             format!("{name} stays where it is, and does not move to {}: {error}", target.display()),

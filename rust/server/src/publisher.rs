@@ -25,8 +25,8 @@ use crate::asked::{JobResult, PartitionRef};
 use crate::config::LogDirConfig;
 use crate::disk::DirDisk;
 use crate::moving::Moves;
-use crate::reactor::wall_clock_ms;
 use crate::recovering::Recovering;
+use crate::shared::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
 
 pub struct TopicChange {
@@ -303,7 +303,7 @@ impl Publisher {
 
     fn open_log(&mut self, partition: &Partition, directory_id: Uuid) -> log::Result<(Log, i64, Durability)> {
         let topic = &partition.topic;
-        let name = log::partition_dir_name(&topic.name, partition.index);
+        let name = partition.name();
         let at = self.directory_of(&name, directory_id)?;
         let Dir { log_dir, config, log_count, disk, replay } = &mut self.dirs[at];
         if let Some(why) = disk.fenced() {
@@ -381,7 +381,7 @@ impl Publisher {
     /// A move that the last stop interrupted is begun again.
     fn take_up_move(&mut self, key: PartitionKey) {
         let Some(partition) = self.published.load().partition(key.0, key.1).cloned() else { return };
-        let name = log::partition_dir_name(&partition.topic.name, partition.index);
+        let name = partition.name();
         let Some(to) = self.interrupted.remove(&name) else { return };
         if let Err(why) = self.begin_move(&partition, to) {
             self.upcalls.notice(Level::Error, format!("{name} cannot go on moving: error {}", why.0));
@@ -415,7 +415,7 @@ impl Publisher {
         }
         let (source, target) = (self.dirs[from].disk.clone(), self.dirs[to].disk.clone());
         self.moves.begin(partition, &source, (to, &target)).map_err(|error| {
-            let text = format!("{}-{} cannot move: {error}", partition.topic.name, partition.index);
+            let text = format!("{} cannot move: {error}", partition.name());
             self.upcalls.notice(Level::Error, text);
             if matches!(error, log::Error::Storage { .. }) && !error.is_no_space() {
                 target.fence(&error.to_string());

@@ -28,8 +28,6 @@ use crate::intake::Spare;
 use crate::shared::Shared;
 use crate::upcall::{Level, Ticket};
 
-pub use crate::shared::wall_clock_ms;
-
 mod requests;
 
 const WAKER: Token = Token(usize::MAX);

@@ -12,7 +12,8 @@ use log::Log;
 use log::scrub::SegmentCheck;
 use replica::partition::Partition;
 
-use crate::housekeeper::{Rounds, Throttle, name};
+use crate::rounds::Rounds;
+use crate::throttle::Throttle;
 use crate::upcall::Level;
 
 const SLICE_BYTES: usize = 256 << 10;
@@ -90,7 +91,7 @@ impl Scrubbing {
         if is_there && self.told.insert(check.path().to_owned()) {
             let text = format!(
                 "{}: a sealed segment is not what was written: {error}; copy the partition from another replica",
-                name(partition)
+                partition.name()
             );
             rounds.tell(Level::Error, text);
         }
