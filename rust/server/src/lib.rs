@@ -9,8 +9,10 @@
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
 //!   recovering  what a start after an unclean stop tells
 //!   decided     what coordinators write and read back
-//!   disk        the disk under a log directory                moving      of replicas, from one to another
-//!   housekeeper keeps the logs in order: rounds, cleaning, scrubbing        throttle    what goes slowly on purpose
+//!   disk        the disk under a log directory
+//!   moves       of replicas, from one to another                mover       the thread that does them
+//!   housekeeper keeps the logs in order: rounds, cleaning, scrubbing
+//!   throttle    what goes slowly on purpose
 //!   data_plane  all of it, started and stopped                  sys         what is not the same on every system
 //! ```
 
@@ -26,7 +28,8 @@ pub mod inbox;
 mod intake;
 pub mod jobs;
 pub mod kept;
-pub mod moving;
+mod mover;
+mod moves;
 mod parked;
 pub mod publisher;
 pub mod queries;

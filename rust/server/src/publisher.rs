@@ -24,7 +24,7 @@ use wire::{ErrorCode, Uuid};
 use crate::asked::{JobResult, PartitionRef};
 use crate::config::LogDirConfig;
 use crate::disk::DirDisk;
-use crate::moving::Moves;
+use crate::moves::{Moves, unique_suffix};
 use crate::recovering::Recovering;
 use crate::shared::wall_clock_ms;
 use crate::upcall::{Level, UpcallQueue};
@@ -553,10 +553,4 @@ impl Publisher {
 /// KAFKA: ids below 100 are no directories, but say why none is named.
 fn is_reserved(directory_id: Uuid) -> bool {
     u128::from_be_bytes(directory_id) < 100
-}
-
-/// 32 hex digits that no other doomed directory of this broker has.
-pub fn unique_suffix() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1))
 }

@@ -15,7 +15,7 @@ use crate::asked::{
     ReplicaFound,
 };
 use crate::disk::DirDisk;
-use crate::moving::Moves;
+use crate::moves::Moves;
 use crate::sys;
 
 /// Special timestamps of ListOffsets.

@@ -25,7 +25,7 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 pub struct Scrubbing {
     partitions: VecDeque<Arc<Partition>>,
     segments: VecDeque<(Arc<Partition>, SegmentCheck)>,
-    throttle: Option<(u64, Throttle)>,
+    throttle: Throttle,
     buffer: Vec<u8>,
     due: Option<Instant>,
     told: HashSet<PathBuf>,
@@ -61,10 +61,7 @@ impl Scrubbing {
                 SLICE_BYTES
             }
         };
-        if self.throttle.as_ref().is_none_or(|(made_for, _)| *made_for != bytes_per_s) {
-            self.throttle = Some((bytes_per_s, Throttle::new(bytes_per_s as f64)));
-        }
-        self.due = self.throttle.as_mut().map(|(_, throttle)| throttle.spend(bytes));
+        self.due = Some(self.throttle.at(bytes_per_s as f64).spend(bytes));
     }
 
     fn next_segment(&mut self, rounds: &Rounds) -> Option<(Arc<Partition>, SegmentCheck)> {

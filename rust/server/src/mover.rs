@@ -9,137 +9,24 @@
 //! INVARIANT: a move that fails leaves the replica where it is. What could not be written fences the directory that it was to
 //! go to; for lack of room there, the move is given up and that is told.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use log::moving::{Destination, Moving, Piece, Progress};
-use parking_lot::{Condvar, Mutex};
+use log::moving::{Destination, Piece};
+use parking_lot::Mutex;
 use replica::disk::Disk;
-use replica::partition::Partition;
-use replica::view::PartitionKey;
 
-use crate::disk::DirDisk;
-use crate::publisher::{Publisher, unique_suffix};
+use crate::moves::{Moves, Work, unique_suffix};
+use crate::publisher::Publisher;
 use crate::shared::wall_clock_ms;
 use crate::throttle::Throttle;
-use crate::upcall::{Level, UpcallQueue};
+use crate::upcall::Level;
 
 const PIECE_BYTES: usize = 256 << 10;
 /// The rest that is copied while the partition is locked.
 const REST_BYTES: u64 = 256 << 10;
-
-/// One move, as others see it.
-#[derive(Clone)]
-struct Bound {
-    target: usize,
-    /// Another one for each move: what the thread holds of a move that was replaced or ended is void.
-    number: u64,
-    progress: Progress,
-}
-
-/// What the thread works on.
-struct Work {
-    partition: Arc<Partition>,
-    source: Arc<DirDisk>,
-    target: Arc<DirDisk>,
-    number: u64,
-    moving: Moving,
-}
-
-#[derive(Default)]
-struct State {
-    bound: HashMap<PartitionKey, Bound>,
-    fresh: VecDeque<Work>,
-    last_number: u64,
-    bytes_per_s: u64,
-    stopping: bool,
-}
-
-/// All moves of this broker; shared by those who begin them and the thread that does them.
-pub struct Moves {
-    state: Mutex<State>,
-    changed: Condvar,
-    upcalls: Arc<UpcallQueue>,
-}
-
-impl Moves {
-    pub fn new(bytes_per_s: u64, upcalls: Arc<UpcallQueue>) -> Arc<Moves> {
-        let state = State { bytes_per_s, ..State::default() };
-        Arc::new(Moves { state: Mutex::new(state), changed: Condvar::new(), upcalls })
-    }
-
-    /// `replica.alter.log.dirs.io.max.bytes.per.second` from now on.
-    pub fn set_throttle(&self, bytes_per_s: u64) {
-        self.state.lock().bytes_per_s = bytes_per_s;
-        self.changed.notify_all();
-    }
-
-    /// The directory, as an index, that a replica is on its way to, and how far it is.
-    pub fn of(&self, key: PartitionKey) -> Option<(usize, Progress)> {
-        self.state.lock().bound.get(&key).map(|bound| (bound.target, bound.progress))
-    }
-
-    /// Ends a move where it stands; what was copied is removed by the thread.
-    pub fn cancel(&self, partition: &Partition) {
-        if self.state.lock().bound.remove(&partition.key()).is_some() {
-            partition.hold_segments(false);
-            self.changed.notify_all();
-        }
-    }
-
-    /// The replica is to move to the directory with this index. The future directory is there when this returns.
-    pub fn begin(
-        &self,
-        partition: &Arc<Partition>,
-        source: &Arc<DirDisk>,
-        (at, target): (usize, &Arc<DirDisk>),
-    ) -> log::Result<()> {
-        let dir = partition.name();
-        let future = target.path().join(log::log_dirs::future_dir_name(&dir, &unique_suffix()));
-        let begun = partition.with_log(|log, _| {
-            let moving = Moving::begin(log, future, partition.topic.id)?;
-            log.hold_segments(true);
-            let progress = moving.progress(log);
-            Ok((moving, progress))
-        });
-        let gone = || log::Error::Poisoned { why: "the replica has no log here".to_owned() };
-        let (moving, progress) = begun.unwrap_or_else(|| Err(gone()))?;
-        let mut state = self.state.lock();
-        state.last_number += 1;
-        let number = state.last_number;
-        state.bound.insert(partition.key(), Bound { target: at, number, progress });
-        let (source, target) = (source.clone(), target.clone());
-        state.fresh.push_back(Work { partition: partition.clone(), source, target, number, moving });
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    /// Notes how far a move is; false if it is none any more.
-    fn note(&self, work: &Work, progress: Progress) -> bool {
-        let mut state = self.state.lock();
-        let bound = state.bound.get_mut(&work.partition.key()).filter(|bound| bound.number == work.number);
-        bound.map(|bound| bound.progress = progress).is_some()
-    }
-
-    /// False if it was ended by somebody else.
-    fn end(&self, work: &Work) -> bool {
-        let mut state = self.state.lock();
-        let key = work.partition.key();
-        let is_mine = state.bound.get(&key).is_some_and(|bound| bound.number == work.number);
-        if is_mine {
-            state.bound.remove(&key);
-        }
-        is_mine
-    }
-
-    fn stop(&self) {
-        self.state.lock().stopping = true;
-        self.changed.notify_all();
-    }
-}
 
 /// What became of a turn.
 enum Turn {
@@ -155,7 +42,7 @@ pub struct Mover {
 
 impl Mover {
     pub fn start(moves: Arc<Moves>, publisher: Arc<Mutex<Publisher>>) -> std::io::Result<Mover> {
-        let turns = Turns { moves: moves.clone(), publisher, at_work: VecDeque::new(), throttle: None };
+        let turns = Turns { moves: moves.clone(), publisher, at_work: VecDeque::new(), throttle: Throttle::default() };
         let thread = std::thread::Builder::new().name("mover".to_owned()).spawn(move || turns.run())?;
         Ok(Mover { moves, thread: Some(thread) })
     }
@@ -173,13 +60,13 @@ struct Turns {
     moves: Arc<Moves>,
     publisher: Arc<Mutex<Publisher>>,
     at_work: VecDeque<Work>,
-    throttle: Option<(u64, Throttle)>,
+    throttle: Throttle,
 }
 
 impl Turns {
     fn run(mut self) {
         crate::sys::yield_to_others();
-        while self.wait() {
+        while self.moves.wait_for_work(&mut self.at_work) {
             let Some(mut work) = self.at_work.pop_front() else { continue };
             match self.turn(&mut work) {
                 Ok(Turn::Goes(bytes)) => {
@@ -195,36 +82,14 @@ impl Turns {
         }
     }
 
-    /// Waits for something to do; false when it is time to end.
-    fn wait(&mut self) -> bool {
-        let mut state = self.moves.state.lock();
-        while self.at_work.is_empty() && state.fresh.is_empty() && !state.stopping {
-            self.moves.changed.wait(&mut state);
-        }
-        self.at_work.append(&mut state.fresh);
-        !state.stopping
-    }
-
     /// Waits until so many bytes more may be copied; false when it is time to end.
     fn pay(&mut self, bytes: usize) -> bool {
-        let mut unpaid = bytes;
-        let mut state = self.moves.state.lock();
-        loop {
-            let rate = state.bytes_per_s;
-            if self.throttle.as_ref().is_none_or(|(made_for, _)| *made_for != rate) {
-                self.throttle = Some((rate, Throttle::new(rate as f64)));
-            }
-            let Some((_, throttle)) = &mut self.throttle else { return true };
-            let due = throttle.spend(std::mem::take(&mut unpaid));
-            if state.stopping || due <= Instant::now() {
-                return !state.stopping;
-            }
-            self.moves.changed.wait_until(&mut state, due.min(Instant::now() + Duration::from_secs(1)));
-        }
+        let (mut unpaid, throttle) = (bytes, &mut self.throttle);
+        self.moves.wait_until(|rate| throttle.at(rate as f64).spend(std::mem::take(&mut unpaid)))
     }
 
     fn turn(&self, work: &mut Work) -> log::Result<Turn> {
-        let bytes_per_s = self.moves.state.lock().bytes_per_s;
+        let bytes_per_s = self.moves.bytes_per_s();
         // A piece is a fraction of a second's worth, or a slow move would be a jerky one.
         let piece_bytes = PIECE_BYTES.min(usize::try_from(bytes_per_s / 4).unwrap_or(PIECE_BYTES).max(1));
         if let Some(why) = work.target.fenced().map(str::to_owned).or_else(|| work.target.refusal()) {
@@ -270,13 +135,9 @@ impl Turns {
         }
         if partition.arrive(&mut work.moving, &to, work.target.clone())? {
             publisher.moved(partition, work.source.path(), work.target.path(), to.doomed);
-            self.tell(Level::Info, format!("{} has moved to {}", partition.name(), work.target.path().display()));
+            self.moves.tell(Level::Info, format!("{} has moved to {}", partition.name(), work.target.path().display()));
         }
         Ok(())
-    }
-
-    fn tell(&self, level: Level, text: String) {
-        self.moves.upcalls.notice(level, text);
     }
 
     fn begin_again(&self, work: &Work) {
@@ -294,7 +155,7 @@ impl Turns {
         work.partition.hold_segments(false);
         let is_offline = work.partition.with_log(|log, _| log.is_poisoned()).unwrap_or(false);
         let (target, name) = (work.target.path(), work.partition.name());
-        self.tell(
+        self.moves.tell(
             Level::Error,
             format!("{name} stays where it is, and does not move to {}: {error}", target.display()),
         );
@@ -311,7 +172,7 @@ impl Turns {
             && !is_offline
             && let Err(error) = work.moving.abandon()
         {
-            self.tell(Level::Warning, format!("cannot remove what was copied of {name}: {error}"));
+            self.moves.tell(Level::Warning, format!("cannot remove what was copied of {name}: {error}"));
         }
     }
 }
