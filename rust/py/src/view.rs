@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use record::{AppendRules, TimestampType};
 use replica::partition::Leadership;
-use replica::view::{TopicSettings, target_codec};
+use replica::topic::{TopicSettings, target_codec};
 use server::publisher::{PartitionChange, TopicChange, ViewDelta};
 use wire::produce::NodeEndpoint;
 

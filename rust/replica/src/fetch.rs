@@ -12,9 +12,10 @@ use wire::fetch::{Encoded, FetchRequest, FetchResponse, FetchResult, uses_topic_
 use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, TopicRef};
 
-use crate::fetch_session::{FetchSessions, FetchSet, FetchSlot, Session, TopicKey, resolve, topic_key};
+use crate::fetch_session::{FetchSessions, FetchSet, FetchSlot, Session, resolve, topic_key};
 use crate::partition::{ReadRequest, ReadResult, Records};
 use crate::purgatory::Wake;
+use crate::topic::TopicKey;
 use crate::view::{Published, View};
 
 /// What the answer is made of: the encoded response and the payloads that go into its holes, in order.

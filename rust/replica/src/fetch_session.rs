@@ -10,30 +10,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wire::fetch::FetchPartition;
-use wire::produce::TopicName;
-use wire::{ErrorCode, TopicRef, Uuid};
+use wire::{ErrorCode, TopicRef};
 
 use crate::lock::Lock;
 use crate::partition::Partition;
 use crate::purgatory::{Watch, Watcher};
+use crate::topic::TopicKey;
 use crate::view::View;
 
 pub const EVICTION_AGE_MS: i64 = 120_000;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum TopicKey {
-    Name(Arc<str>),
-    Id(Uuid),
-}
-
-impl TopicKey {
-    pub fn name(&self) -> TopicName<'_> {
-        match self {
-            TopicKey::Name(name) => TopicName::Name(name.as_bytes()),
-            TopicKey::Id(id) => TopicName::Id(*id),
-        }
-    }
-}
 
 /// One partition of a Fetch, with what its reader was told last.
 pub struct FetchSlot {

@@ -2,6 +2,7 @@
 //! of its own: `now_ms` is always an argument.
 //!
 //! ```text
+//!   topic     its name and settings
 //!   view      what the control plane decided, as the data plane reads it
 //!   partition one replica: append, read, high watermark, who watches it
 //!   disk      what a partition asks of the disk under its log
@@ -20,5 +21,6 @@ pub mod partition;
 pub mod produce;
 pub mod purgatory;
 pub mod tail;
+pub mod topic;
 pub mod verification;
 pub mod view;

@@ -25,12 +25,11 @@ use wire::fetch::{FetchPartition, FetchResult};
 use wire::produce::CurrentLeader;
 
 use crate::disk::{Durability, EVERY_MESSAGE};
-use crate::fetch_session::TopicKey;
 use crate::lock::Lock;
 use crate::purgatory::{URGENT, Watch, Watcher};
 use crate::tail::{Tail, TailBudget};
+use crate::topic::{PartitionKey, Topic, TopicKey};
 use crate::verification::Verifications;
-use crate::view::{PartitionKey, Topic};
 
 pub use housekeeping::Retained;
 

@@ -12,7 +12,8 @@ use wire::{ErrorCode, Range32, TopicRef};
 
 use crate::partition::{Appended, Partition, ProduceFailure, Wanted};
 use crate::purgatory::{UNMARKED, Wake, Watch, Watcher};
-use crate::view::{PartitionKey, Topic, View};
+use crate::topic::{PartitionKey, Topic};
+use crate::view::View;
 
 /// One produce request's answer in the making.
 pub struct Produced {

@@ -12,7 +12,7 @@ use record::{BatchBuilder, BatchFacts, NewRecord};
 use replica::disk::Durability;
 use replica::partition::{Decided, Leadership, Partition};
 use replica::tail::TailBudget;
-use replica::view::Topic;
+use replica::topic::Topic;
 use wire::ErrorCode;
 
 const TOPIC_ID: [u8; 16] = [7; 16];

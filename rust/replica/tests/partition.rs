@@ -14,7 +14,8 @@ use replica::fetch_session::FetchSessions;
 use replica::partition::{Leadership, Partition, ReadRequest, Records, Wanted};
 use replica::purgatory::{Wake, Watch, Watcher};
 use replica::tail::TailBudget;
-use replica::view::{Published, Topic, View};
+use replica::topic::Topic;
+use replica::view::{Published, View};
 use wire::fetch::{FetchPartition, FetchRequest};
 use wire::{ErrorCode, TopicRef};
 

@@ -13,7 +13,7 @@ use log::checkpoints::{self, CLEANER_OFFSETS};
 use log::cleaner::{Cleaned, Cleaner, CleanerSettings, CleaningPlan, CleaningReport, Course, Interruption};
 use log::{FileStorage, Storage};
 use replica::partition::Partition;
-use replica::view::PartitionKey;
+use replica::topic::PartitionKey;
 use wire::Uuid;
 
 use crate::config::Compaction;

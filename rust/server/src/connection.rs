@@ -22,7 +22,7 @@ use mio::net::TcpStream;
 use replica::fetch::{Answer, Fetching};
 use replica::partition::Records;
 use replica::produce::Unverified;
-use replica::view::PartitionKey;
+use replica::topic::PartitionKey;
 use wire::ErrorCode;
 use wire::frame::FrameError;
 use wire::header::{PRODUCE, RequestHeader};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use log::moving::{Moving, Progress};
 use parking_lot::{Condvar, Mutex};
 use replica::partition::Partition;
-use replica::view::PartitionKey;
+use replica::topic::PartitionKey;
 
 use crate::disk::DirDisk;
 use crate::upcall::{Level, UpcallQueue};

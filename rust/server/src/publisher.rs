@@ -17,7 +17,8 @@ use log::{FileStorage, Log, LogDir, OpenOptions};
 use replica::disk::Durability;
 use replica::partition::{Leadership, Partition};
 use replica::tail::TailBudget;
-use replica::view::{PartitionKey, Published, Topic, TopicSettings, View};
+use replica::topic::{PartitionKey, Topic, TopicSettings};
+use replica::view::{Published, View};
 use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, Uuid};
 

@@ -218,7 +218,7 @@ mod tests {
     use replica::disk::Durability;
     use replica::partition::Leadership;
     use replica::tail::TailBudget;
-    use replica::view::{Topic, TopicSettings};
+    use replica::topic::{Topic, TopicSettings};
 
     use super::*;
 

@@ -18,7 +18,7 @@ use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
 use replica::disk::{Disk, Durability, Uncommitted};
 use replica::partition::{Leadership, Partition, Wanted};
 use replica::tail::TailBudget;
-use replica::view::{Topic, TopicSettings};
+use replica::topic::{Topic, TopicSettings};
 use server::disk::{Commits, DirDisk};
 use server::upcall::UpcallQueue;
 use wire::ErrorCode;

@@ -2,7 +2,7 @@
 
 use log::LogConfig;
 use record::{AppendRules, TimestampType};
-use replica::view::TopicSettings;
+use replica::topic::TopicSettings;
 
 /// Settings under which nothing is refused, with small segments.
 pub fn settings(compacted: bool, min_insync_replicas: usize) -> TopicSettings {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use replica::fetch::{Begun, FetchCall, Fetching};
 use replica::produce::{ProduceCaller, Unverified, produce, unverified};
-use replica::view::PartitionKey;
+use replica::topic::PartitionKey;
 use wire::ErrorCode;
 use wire::fetch::FetchRequest;
 use wire::header::{FETCH, PRODUCE, RequestHeader, frame_response};
