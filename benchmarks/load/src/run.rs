@@ -53,7 +53,11 @@ pub const OPTIONS: &[Row] = &[
     ("limit-bytes", "0", "the window ends early after so many bytes of batches; 0 has no limit"),
     ("watch", "0", "the broker's process id, for its processor time and memory"),
     ("seed", "1", "of noise and keys"),
-    ("first", "no", "yes: goes before all that is not told the same, as if from a machine of its own, where that is allowed"),
+    (
+        "first",
+        "no",
+        "yes: goes before all that is not told the same, as if from a machine of its own, where that is allowed",
+    ),
 ];
 
 const DRAIN_NS_MAX: u64 = 60_000_000_000;

@@ -4,8 +4,8 @@
 //! ```text
 //!   topic     its name and settings
 //!   view      what the control plane decided, as the data plane reads it
-//!   partition one replica: append, read, high watermark, who watches it
-//!   disk      what a partition asks of the disk under its log
+//!   partition one replica: append, read, high watermark, who watches it, what it asks of the disk under its log
+//!   durability  how far the log is on that disk
 //!   produce   a whole Produce request: fan out, collect, answer or wait
 //!   fetch     a whole Fetch request: the same, with fetch_session remembering what a reader asked for
 //!   purgatory the one shape in which requests wait
@@ -13,7 +13,7 @@
 //!   tail      the newest batches of a partition, in memory
 //! ```
 
-pub mod disk;
+pub mod durability;
 pub mod fetch;
 pub mod fetch_session;
 pub mod lock;

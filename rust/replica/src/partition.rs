@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
-use log::{Log, ProducerCheck, StorageFile};
+use log::{AppendInfo, Log, ProducerCheck, StorageFile};
 use record::{BatchView, Validated, validate_produce};
 use wire::ErrorCode;
 use wire::fetch::{FetchPartition, FetchResult};
 use wire::produce::CurrentLeader;
 
-use crate::disk::{Durability, EVERY_MESSAGE};
+use crate::durability::{Demand, Durability, EVERY_MESSAGE};
 use crate::lock::Lock;
 use crate::purgatory::{URGENT, Watch, Watcher};
 use crate::tail::{Tail, TailBudget};
@@ -58,10 +58,52 @@ struct Inner {
     tail: Tail,
     readers: Vec<Watcher>,
     writers: Vec<(Wanted, Watcher)>,
+    disk: Option<Arc<dyn Disk>>,
     durability: Durability,
     /// Bytes appended but not yet below the high watermark.
     unannounced_bytes: usize,
     verifications: Verifications,
+}
+
+/// A log that has just been opened.
+pub struct Opened {
+    pub log: Log,
+    /// The checkpointed one.
+    pub high_watermark: i64,
+    /// What it lies on. None where nobody waits for a disk.
+    pub disk: Option<Arc<dyn Disk>>,
+}
+
+/// A batch that is to be on the disk before anybody is told of it.
+pub struct Uncommitted {
+    pub partition: Arc<Partition>,
+    pub batch: Bytes,
+    pub end_offset: i64,
+    /// What stands in the log before it was not handed over: the log is to be flushed first.
+    pub follows_unsynced: bool,
+}
+
+/// What a partition asks of the disk under its log. All of it is called under the partition's lock.
+pub trait Disk: Send + Sync {
+    /// `Partition::committed` or `Partition::fail` follows; or the log has moved to another disk meanwhile, where this batch is
+    /// safe (`Partition::arrive`).
+    fn commit(&self, uncommitted: Uncommitted);
+
+    /// The log is to be flushed before long.
+    fn flush_soon(&self, partition: Arc<Partition>);
+
+    /// A write to this directory failed: all that lies in it is to go offline.
+    fn failed(&self, why: String);
+
+    /// Why clients may write nothing here for now, if so.
+    fn refusal(&self) -> Option<String>;
+}
+
+/// Small batches are copied out of the buffer that they came in, which so can be read into again before the disk has synced.
+const COPIED_BELOW_BYTES: usize = 16 * 1024;
+
+fn kept(batch: &Bytes) -> Bytes {
+    if batch.len() < COPIED_BELOW_BYTES { Bytes::copy_from_slice(batch) } else { batch.clone() }
 }
 
 /// How far a log must have come before a producer is answered.
@@ -222,7 +264,8 @@ impl Partition {
             tail: Tail::default(),
             readers: Vec::new(),
             writers: Vec::new(),
-            durability: Durability::none(),
+            disk: None,
+            durability: Durability::at(0),
             unannounced_bytes: 0,
             verifications: Verifications::default(),
         };
@@ -256,19 +299,15 @@ impl Partition {
         self.inner.lock().log.is_some()
     }
 
-    /// Takes over what the control plane decided, with the log if it has just been opened. `high_watermark` is the
-    /// checkpointed one, bounded to the log.
-    pub fn apply_leadership(
-        self: &Arc<Self>,
-        leadership: Leadership,
-        opened: Option<(Log, i64, Durability)>,
-    ) -> log::Result<()> {
+    /// Takes over what the control plane decided, with the log if it has just been opened.
+    pub fn apply_leadership(self: &Arc<Self>, leadership: Leadership, opened: Option<Opened>) -> log::Result<()> {
         let mut inner = self.inner.lock();
-        if let Some((log, high_watermark, durability)) = opened {
+        if let Some(Opened { log, high_watermark, disk }) = opened {
             inner.high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
-            inner.durability = durability;
+            inner.durability = Durability::at(log.recovery_point());
+            inner.disk = disk;
             if log.needs_flush() && self.topic.settings.load().flush_messages == EVERY_MESSAGE {
-                inner.durability.flush_soon(self);
+                inner.ask_flush(self);
             }
             inner.log = Some(log);
         }
@@ -358,7 +397,7 @@ impl Partition {
             self.check_in_sync(&inner, settings.min_insync_replicas)?;
         }
         let inner = &mut *inner;
-        if let Some(why) = inner.durability.disk.as_ref().and_then(|disk| disk.refusal()) {
+        if let Some(why) = inner.disk.as_ref().and_then(|disk| disk.refusal()) {
             return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, why));
         }
         let Some(log) = &inner.log else {
@@ -469,7 +508,7 @@ impl Partition {
             // Where there is no room now, there may be some later: the log is as it was.
             if !error.is_no_space() {
                 inner.role = Role::Offline;
-                if let Some(disk) = &inner.durability.disk {
+                if let Some(disk) = &inner.disk {
                     disk.failed(error.to_string());
                 }
             }
@@ -478,9 +517,9 @@ impl Partition {
         let log_start_offset = log.log_start_offset();
         let batch = batch.freeze();
         let messages = self.topic.settings.load().flush_messages;
-        inner.durability.appended(self, &batch, info.first_offset, info.last_offset + 1, messages);
+        inner.ask_disk(self, &batch, &info, messages);
         if info.rolled {
-            inner.durability.flush_soon(self);
+            inner.ask_flush(self);
         }
         inner.unannounced_bytes += batch.len();
         inner.tail.push(info.first_offset, info.last_offset, batch, &self.budget);
@@ -517,7 +556,7 @@ impl Partition {
     pub fn flush_soon(self: &Arc<Self>) {
         let mut inner = self.inner.lock();
         if inner.log.as_ref().is_some_and(Log::needs_flush) {
-            inner.durability.flush_soon(self);
+            inner.ask_flush(self);
         }
     }
 
@@ -561,7 +600,7 @@ impl Partition {
             return false;
         }
         let Some(log) = &inner.log else { return false };
-        let must_sync = self.topic.settings.load().flush_messages == EVERY_MESSAGE && inner.durability.disk.is_some();
+        let must_sync = self.topic.settings.load().flush_messages == EVERY_MESSAGE && inner.disk.is_some();
         let synced_max = if must_sync { inner.durability.synced_offset } else { i64::MAX };
         let end = log.log_end_offset().min(synced_max);
         if end <= inner.high_watermark {
@@ -784,6 +823,27 @@ pub struct LogContext {
 }
 
 impl Inner {
+    /// A batch was appended.
+    fn ask_disk(&mut self, partition: &Arc<Partition>, batch: &Bytes, info: &AppendInfo, messages: u64) {
+        let Some(disk) = &self.disk else { return };
+        let end_offset = info.last_offset + 1;
+        match self.durability.appended(info.first_offset, end_offset, messages) {
+            Demand::Nothing => {}
+            Demand::Flush => self.ask_flush(partition),
+            Demand::Commit { follows_unsynced } => {
+                let (partition, batch) = (partition.clone(), kept(batch));
+                disk.commit(Uncommitted { partition, batch, end_offset, follows_unsynced });
+            }
+        }
+    }
+
+    fn ask_flush(&mut self, partition: &Arc<Partition>) {
+        self.durability.flush_asked();
+        if let Some(disk) = &self.disk {
+            disk.flush_soon(partition.clone());
+        }
+    }
+
     fn has(&self, wanted: Wanted) -> bool {
         match wanted {
             Wanted::HighWatermark(offset) => self.high_watermark >= offset,

@@ -9,8 +9,7 @@ use log::storage::MemoryStorage;
 use log::{Log, OpenOptions};
 use record::control::marker;
 use record::{BatchBuilder, BatchFacts, NewRecord};
-use replica::disk::Durability;
-use replica::partition::{Decided, Leadership, Partition};
+use replica::partition::{Decided, Leadership, Opened, Partition};
 use replica::tail::TailBudget;
 use replica::topic::Topic;
 use wire::ErrorCode;
@@ -34,7 +33,7 @@ fn partition(min_insync_replicas: usize) -> Arc<Partition> {
     .unwrap();
     let leadership =
         Leadership { leader_id: 1, leader_epoch: 3, partition_epoch: 0, replicas: vec![1, 2], isr: vec![1] };
-    partition.apply_leadership(leadership, Some((log, 0, Durability::none()))).unwrap();
+    partition.apply_leadership(leadership, Some(Opened { log, high_watermark: 0, disk: None })).unwrap();
     partition
 }
 

@@ -8,10 +8,9 @@ use bytes::BytesMut;
 use log::storage::MemoryStorage;
 use log::{Log, OpenOptions};
 use record::{BatchBuilder, BatchFacts, NewRecord};
-use replica::disk::Durability;
 use replica::fetch::{Answer, Begun, FetchCall, Fetching};
 use replica::fetch_session::FetchSessions;
-use replica::partition::{Leadership, Partition, ReadRequest, Records, Wanted};
+use replica::partition::{Leadership, Opened, Partition, ReadRequest, Records, Wanted};
 use replica::purgatory::{Wake, Watch, Watcher};
 use replica::tail::TailBudget;
 use replica::topic::Topic;
@@ -52,7 +51,9 @@ fn world(count: i32, min_insync_replicas: usize, tail_bytes: usize) -> World {
                 now_ms: 0,
             })
             .unwrap();
-            partition.apply_leadership(leadership(NODE_ID, 3, &[1]), Some((log, 0, Durability::none()))).unwrap();
+            partition
+                .apply_leadership(leadership(NODE_ID, 3, &[1]), Some(Opened { log, high_watermark: 0, disk: None }))
+                .unwrap();
             view.insert_partition(partition.clone());
             partition
         })

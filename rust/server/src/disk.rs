@@ -23,8 +23,7 @@ use std::thread::JoinHandle;
 use log::journal::{Entry, Journal, Place, entry_bytes};
 use log::{FileStorage, Storage};
 use parking_lot::{Condvar, Mutex};
-use replica::disk::{Disk, Uncommitted};
-use replica::partition::Partition;
+use replica::partition::{Disk, Partition, Uncommitted};
 use replica::view::Published;
 
 use crate::inbox::together;

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use log::moving::{Destination, Piece};
 use parking_lot::Mutex;
-use replica::disk::Disk;
+use replica::partition::Disk;
 
 use crate::moves::{Moves, Work, unique_suffix};
 use crate::publisher::Publisher;

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use log::journal::Replay;
 use log::{FileStorage, Log, LogDir, OpenOptions};
-use replica::disk::Durability;
-use replica::partition::{Leadership, Partition};
+use replica::partition::{Leadership, Opened, Partition};
 use replica::tail::TailBudget;
 use replica::topic::{PartitionKey, Topic, TopicSettings};
 use replica::view::{Published, View};
@@ -302,7 +301,7 @@ impl Publisher {
         fewest.map(|(at, _)| at).ok_or_else(|| log::Error::Poisoned { why: why.to_owned() })
     }
 
-    fn open_log(&mut self, partition: &Partition, directory_id: Uuid) -> log::Result<(Log, i64, Durability)> {
+    fn open_log(&mut self, partition: &Partition, directory_id: Uuid) -> log::Result<Opened> {
         let topic = &partition.topic;
         let name = partition.name();
         let at = self.directory_of(&name, directory_id)?;
@@ -348,8 +347,7 @@ impl Publisher {
             self.placed.push((topic.id, partition.index, at));
         }
         let high_watermark = log_dir.high_watermark(&topic.name, partition.index).unwrap_or(log.log_start_offset());
-        let durability = Durability::of(disk.clone(), log.recovery_point());
-        Ok((log, high_watermark, durability))
+        Ok(Opened { log, high_watermark, disk: Some(disk.clone()) })
     }
 
     fn remove_topic(&mut self, view: &mut View, id: Uuid) {

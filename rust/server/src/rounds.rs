@@ -215,8 +215,7 @@ mod tests {
     use log::storage::MemoryStorage;
     use log::{Log, LogConfig, OpenOptions, RetentionRules, Storage};
     use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
-    use replica::disk::Durability;
-    use replica::partition::Leadership;
+    use replica::partition::{Leadership, Opened};
     use replica::tail::TailBudget;
     use replica::topic::{Topic, TopicSettings};
 
@@ -246,7 +245,7 @@ mod tests {
         let budget = Arc::new(TailBudget::new(1 << 20, 1 << 20));
         let partition = Arc::new(Partition::new(Arc::new(Topic::new([7; 16], "t", settings)), 0, 1, budget));
         let leadership = Leadership { leader_id: 1, replicas: vec![1], isr: vec![1], ..Leadership::default() };
-        partition.apply_leadership(leadership, Some((log, 9, Durability::none()))).unwrap();
+        partition.apply_leadership(leadership, Some(Opened { log, high_watermark: 9, disk: None })).unwrap();
         let noted = Arc::new(Mutex::new(Vec::new()));
         let (notes, subject) = (noted.clone(), partition.clone());
         let checkpoint = move || {

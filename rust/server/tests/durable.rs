@@ -15,8 +15,7 @@ use log::storage::{Chance, MemoryStorage};
 use log::{FileStorage, Log, LogConfig, OpenOptions, Storage};
 use parking_lot::Mutex;
 use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
-use replica::disk::{Disk, Durability, Uncommitted};
-use replica::partition::{Leadership, Partition, Wanted};
+use replica::partition::{Disk, Leadership, Opened, Partition, Uncommitted, Wanted};
 use replica::tail::TailBudget;
 use replica::topic::{Topic, TopicSettings};
 use server::disk::{Commits, DirDisk};
@@ -258,9 +257,10 @@ fn batch_of(value: &[u8]) -> BytesMut {
 /// A partition that is led here, over a log on `disk`.
 fn led(topic: &Arc<Topic>, index: i32, log: Log, disk: Arc<dyn Disk>) -> Result<Arc<Partition>, String> {
     let partition = Arc::new(Partition::new(topic.clone(), index, 1, Arc::new(TailBudget::new(0, 0))));
-    let durability = Durability::of(disk, log.recovery_point());
     let leadership = Leadership { leader_id: 1, leader_epoch: 1, partition_epoch: 0, replicas: vec![1], isr: vec![1] };
-    partition.apply_leadership(leadership, Some((log, 0, durability))).map_err(|e| e.to_string())?;
+    partition
+        .apply_leadership(leadership, Some(Opened { log, high_watermark: 0, disk: Some(disk) }))
+        .map_err(|e| e.to_string())?;
     Ok(partition)
 }
 

@@ -6,8 +6,8 @@ use log::cleaner::{Cleanable, Cleaned, LastRecords};
 use log::moving::{Destination, Moving};
 use log::{Doomed, Log};
 
-use super::{Partition, Role};
-use crate::disk::{Disk, Durability};
+use super::{Disk, Partition, Role};
+use crate::durability::Durability;
 
 /// What a pass of retention did to one log.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl Partition {
     pub fn failed(&self, error: &log::Error) {
         let inner = self.inner.lock();
         if inner.log.as_ref().is_some_and(Log::is_poisoned)
-            && let Some(disk) = &inner.durability.disk
+            && let Some(disk) = &inner.disk
         {
             disk.failed(error.to_string());
         }
@@ -99,7 +99,8 @@ impl Partition {
             }
         }
         // All of it was synced on the way.
-        inner.durability = Durability::of(disk, log.log_end_offset());
+        inner.durability = Durability::at(log.log_end_offset());
+        inner.disk = Some(disk);
         self.advance_high_watermark(inner);
         inner.tell_writers();
         Ok(true)
