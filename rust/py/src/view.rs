@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use record::{AppendRules, TimestampType};
-use replica::partition::Leadership;
+use replica::leadership::Leadership;
 use replica::topic::{TopicSettings, target_codec};
 use server::publisher::{PartitionChange, TopicChange, ViewDelta};
 use wire::produce::NodeEndpoint;

@@ -52,6 +52,11 @@ impl Durability {
         self.unflushed_records = 0;
     }
 
+    /// What a producer is told of it: None where nobody waits for the disk.
+    pub fn synced_told(&self, messages: u64) -> Option<i64> {
+        (messages == EVERY_MESSAGE).then_some(self.synced_offset)
+    }
+
     pub fn synced(&mut self, end_offset: i64) {
         self.synced_offset = self.synced_offset.max(end_offset);
         self.handed_offset = self.handed_offset.max(end_offset);

@@ -13,8 +13,8 @@ use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, TopicRef};
 
 use crate::fetch_session::{FetchSessions, FetchSet, FetchSlot, Session, resolve, topic_key};
-use crate::partition::{ReadRequest, ReadResult, Records};
 use crate::purgatory::Wake;
+use crate::read::{ReadRequest, ReadResult, Records};
 use crate::topic::TopicKey;
 use crate::view::{Published, View};
 

@@ -2,25 +2,29 @@
 //! of its own: `now_ms` is always an argument.
 //!
 //! ```text
-//!   topic     its name and settings
-//!   view      what the control plane decided, as the data plane reads it
-//!   partition one replica: append, read, high watermark, who watches it, what it asks of the disk under its log
-//!   durability  how far the log is on that disk
-//!   produce   a whole Produce request: fan out, collect, answer or wait
-//!   fetch     a whole Fetch request: the same, with fetch_session remembering what a reader asked for
-//!   purgatory the one shape in which requests wait
-//!   lock      what guards a partition, and all else that event loops share
-//!   tail      the newest batches of a partition, in memory
+//!   topic       its name and settings                              view        what the control plane decided, as it is read
+//!   partition   one replica: its log and high watermark            leadership  what this replica is, and may be asked for
+//!   append      what an append is told                             read        what a read is told, and how that is found
+//!   waiting     who waits at a partition                           durability  how far its log is on the disk
+//!   tail        its newest batches, in memory                      verification  transactions that open on it
+//!   produce     a whole Produce request: fan out, collect, answer or wait
+//!   fetch       a whole Fetch request: the same, with fetch_session remembering what a reader asked for
+//!   purgatory   the one shape in which requests wait
+//!   lock        what guards a partition, and all else that event loops share
 //! ```
 
+pub mod append;
 pub mod durability;
 pub mod fetch;
 pub mod fetch_session;
+pub mod leadership;
 pub mod lock;
 pub mod partition;
 pub mod produce;
 pub mod purgatory;
+pub mod read;
 pub mod tail;
 pub mod topic;
 pub mod verification;
 pub mod view;
+pub mod waiting;

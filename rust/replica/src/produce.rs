@@ -10,10 +10,12 @@ use record::BatchView;
 use wire::produce::{CurrentLeader, NodeEndpoint, ProducePartition, ProduceRequest, ProduceResult, encode_response};
 use wire::{ErrorCode, Range32, TopicRef};
 
-use crate::partition::{Appended, Partition, ProduceFailure, Wanted};
+use crate::append::{Appended, ProduceFailure};
+use crate::partition::Partition;
 use crate::purgatory::{UNMARKED, Wake, Watch, Watcher};
 use crate::topic::{PartitionKey, Topic};
 use crate::view::View;
+use crate::waiting::Wanted;
 
 /// One produce request's answer in the making.
 pub struct Produced {

@@ -10,6 +10,17 @@
 
 use std::collections::HashMap;
 
+use log::{Log, ProducerCheck};
+use record::BatchView;
+use wire::ErrorCode;
+
+use crate::append::ProduceFailure;
+
+/// Produce versions from which a transactional batch adds its partition to the transaction itself, and from which a client
+/// knows that it may abort and go on (KIP-890).
+const ADDS_PARTITIONS_FROM: i16 = 12;
+const ABORTABLE_FROM: i16 = 11;
+
 /// Producers that asked and never wrote are forgotten beyond so many.
 const GUARDS_MAX: usize = 10_000;
 
@@ -29,7 +40,7 @@ pub struct Verifications {
 
 impl Verifications {
     /// Gives the number of the guard. Batches that come while one of the same epoch stands share it.
-    pub fn begin(&mut self, producer_id: i64, producer_epoch: i16, first_sequence: i32) -> u64 {
+    fn begin(&mut self, producer_id: i64, producer_epoch: i16, first_sequence: i32) -> u64 {
         if let Some(guard) = self.guards.get_mut(&producer_id)
             && guard.producer_epoch == producer_epoch
         {
@@ -53,7 +64,7 @@ impl Verifications {
     }
 
     /// The lowest sequence that may open the transaction, if the coordinator has confirmed it.
-    pub fn confirmed(&self, producer_id: i64, producer_epoch: i16) -> Option<i32> {
+    fn confirmed(&self, producer_id: i64, producer_epoch: i16) -> Option<i32> {
         let guard = self.guards.get(&producer_id)?;
         (guard.confirmed && guard.producer_epoch == producer_epoch).then_some(guard.lowest_sequence)
     }
@@ -62,6 +73,46 @@ impl Verifications {
     pub fn forget(&mut self, producer_id: i64) {
         self.guards.remove(&producer_id);
     }
+
+    /// The number of the guard, if the coordinator of this batch's transaction is to be asked before it may be appended.
+    pub fn must_ask(&mut self, log: &Log, batch: &BatchView<'_>) -> Option<u64> {
+        let (id, epoch) = (batch.producer_id(), batch.producer_epoch());
+        if log.has_open_transaction(id, epoch) || self.confirmed(id, epoch).is_some() || is_duplicate(log, batch) {
+            return None;
+        }
+        Some(self.begin(id, epoch, batch.base_sequence()))
+    }
+
+    /// Whether a transactional batch may be appended: to an open transaction, or as the first of one that was confirmed.
+    pub fn check(&self, log: &Log, batch: &BatchView<'_>, api_version: i16) -> Result<(), ProduceFailure> {
+        let (id, epoch, first) = (batch.producer_id(), batch.producer_epoch(), batch.base_sequence());
+        if log.has_open_transaction(id, epoch) || is_duplicate(log, batch) {
+            return Ok(());
+        }
+        let Some(lowest_sequence) = self.confirmed(id, epoch) else {
+            let error = if api_version >= ABORTABLE_FROM {
+                ErrorCode::TRANSACTION_ABORTABLE
+            } else {
+                ErrorCode::INVALID_TXN_STATE
+            };
+            let message =
+                format!("the transaction of producer_id {id} has no part in this partition; abort it and begin anew");
+            return Err(ProduceFailure::new(error, message));
+        };
+        let lowest_sequence = if api_version >= ADDS_PARTITIONS_FROM { 0 } else { lowest_sequence };
+        if first > lowest_sequence && !log.knows_producer(id) {
+            let message = format!(
+                "base_sequence {first} of producer_id {id} cannot open a transaction: {lowest_sequence} comes first"
+            );
+            return Err(ProduceFailure::new(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, message));
+        }
+        Ok(())
+    }
+}
+
+/// A batch that stands in the log already opens nothing.
+fn is_duplicate(log: &Log, batch: &BatchView<'_>) -> bool {
+    matches!(log.check_producer(batch), Ok(ProducerCheck::Duplicate { .. }))
 }
 
 #[cfg(test)]

@@ -10,11 +10,14 @@ use log::{Log, OpenOptions};
 use record::{BatchBuilder, BatchFacts, NewRecord};
 use replica::fetch::{Answer, Begun, FetchCall, Fetching};
 use replica::fetch_session::FetchSessions;
-use replica::partition::{Leadership, Opened, Partition, ReadRequest, Records, Wanted};
+use replica::leadership::Leadership;
+use replica::partition::{Opened, Partition};
 use replica::purgatory::{Wake, Watch, Watcher};
+use replica::read::{ReadRequest, Records};
 use replica::tail::TailBudget;
 use replica::topic::Topic;
 use replica::view::{Published, View};
+use replica::waiting::Wanted;
 use wire::fetch::{FetchPartition, FetchRequest};
 use wire::{ErrorCode, TopicRef};
 
@@ -91,7 +94,7 @@ fn wanted(offset: i64, current_leader_epoch: i32, bytes_max: i32) -> FetchPartit
     }
 }
 
-fn read(partition: &Partition, request: FetchPartition) -> replica::partition::ReadResult {
+fn read(partition: &Partition, request: FetchPartition) -> replica::read::ReadResult {
     partition.read(&ReadRequest {
         request: &request,
         replica_id: -1,

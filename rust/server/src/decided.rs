@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use replica::partition::{Appended, Decided, Partition, ProduceFailure, Wanted};
+use replica::append::{Appended, Decided, ProduceFailure};
+use replica::partition::Partition;
 use replica::purgatory::{Wake, Watch, Watcher};
 use replica::view::Published;
+use replica::waiting::Wanted;
 use wire::ErrorCode;
 
 use crate::asked::{JobResult, PartitionRef};

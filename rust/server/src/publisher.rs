@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use log::journal::Replay;
 use log::{FileStorage, Log, LogDir, OpenOptions};
-use replica::partition::{Leadership, Opened, Partition};
+use replica::leadership::Leadership;
+use replica::partition::{Opened, Partition};
 use replica::tail::TailBudget;
 use replica::topic::{PartitionKey, Topic, TopicSettings};
 use replica::view::{Published, View};
@@ -260,7 +261,7 @@ impl Publisher {
         };
         let mut outcome = Ok(is_new);
         let mut opened = None;
-        if partition.is_hosted_by(&leadership) && !partition.has_log() {
+        if leadership.hosts(self.node_id) && !partition.has_log() {
             match self.open_log(&partition, directory_id) {
                 Ok(log) => {
                     opened = Some(log);
@@ -399,7 +400,7 @@ impl Publisher {
     }
 
     fn begin_move(&mut self, partition: &Arc<Partition>, to: usize) -> Result<(), ErrorCode> {
-        let hosted = partition.is_hosted_by(&partition.leadership());
+        let hosted = partition.leadership().hosts(self.node_id);
         let missing = if hosted { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::REPLICA_NOT_AVAILABLE };
         let from = self.dir_of(partition).ok_or(missing)?;
         if partition.with_log(|log, _| log.is_poisoned()).unwrap_or(true) {

@@ -215,7 +215,8 @@ mod tests {
     use log::storage::MemoryStorage;
     use log::{Log, LogConfig, OpenOptions, RetentionRules, Storage};
     use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
-    use replica::partition::{Leadership, Opened};
+    use replica::leadership::Leadership;
+    use replica::partition::Opened;
     use replica::tail::TailBudget;
     use replica::topic::{Topic, TopicSettings};
 

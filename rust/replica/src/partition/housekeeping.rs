@@ -6,7 +6,7 @@ use log::cleaner::{Cleanable, Cleaned, LastRecords};
 use log::moving::{Destination, Moving};
 use log::{Doomed, Log};
 
-use super::{Disk, Partition, Role};
+use super::{Disk, Partition};
 use crate::durability::Durability;
 
 /// What a pass of retention did to one log.
@@ -92,7 +92,7 @@ impl Partition {
             Ok(moved) => *log = moved,
             Err(error) => {
                 if log.is_poisoned() {
-                    inner.role = Role::Offline;
+                    inner.standing.go_offline();
                     inner.tell_everyone();
                 }
                 return Err(error);
