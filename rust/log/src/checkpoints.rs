@@ -144,7 +144,7 @@ pub fn write_clean_shutdown(storage: &dyn Storage, dir: &Path, broker_epoch: i64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::memory::MemoryStorage;
 
     #[test]
     fn the_metadata_topics_id_has_its_well_known_text() {

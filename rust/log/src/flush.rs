@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::leader_epochs::EpochsState;
 use crate::log::{Log, Unsynced};
-use crate::segment::file_name;
+use crate::names::file_name;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result, checkpoints};
 

@@ -97,7 +97,7 @@ fn make_idle(slot: &Arc<Slot>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::memory::MemoryStorage;
 
     #[test]
     fn only_so_many_idle_files_stay_open_and_a_closed_one_is_opened_again() {

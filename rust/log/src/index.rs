@@ -319,7 +319,7 @@ impl TimeIndex {
 
     /// The index of a sealed segment, wherever that is open.
     pub fn sealed_in(dir: &Path, base_offset: i64) -> TimeIndex {
-        let path = dir.join(crate::segment::file_name(base_offset, ".timeindex"));
+        let path = dir.join(crate::names::file_name(base_offset, ".timeindex"));
         TimeIndex::new(IndexFile::sealed(path, Self::ENTRY_BYTES), base_offset)
     }
 

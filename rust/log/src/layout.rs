@@ -15,29 +15,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::index::Hint;
-use crate::segment::{Segment, file_name};
-use crate::storage::Storage;
+use crate::names::{file_name, parse_file_name};
+use crate::segment::{Segment, SegmentFiles};
+use crate::storage::{Storage, remove_if_there};
 use crate::{Error, Result};
 
-const OFFSET_DIGITS: usize = 20;
 const SWAP: &str = ".swap";
-
-/// One segment's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentFiles {
-    pub base_offset: i64,
-    pub size: u64,
-    pub has_offset_index: bool,
-    pub has_time_index: bool,
-    pub has_txn_index: bool,
-}
-
-/// Base offset and suffix of `<20 digits><suffix>`.
-pub fn parse_file_name(name: &str) -> Option<(i64, &str)> {
-    let (digits, suffix) = name.split_at_checked(OFFSET_DIGITS)?;
-    let numeric = digits.bytes().all(|byte| byte.is_ascii_digit()) && suffix.starts_with('.');
-    if numeric { Some((digits.parse().ok()?, suffix)) } else { None }
-}
 
 type Names = BTreeMap<String, u64>;
 
@@ -74,7 +57,7 @@ pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Vec<SegmentFiles>> 
 impl Directory<'_> {
     fn remove(&mut self, name: &str) -> Result<()> {
         if self.names.remove(name).is_some() {
-            crate::log::remove_if_there(self.storage, &self.path.join(name))?;
+            remove_if_there(self.storage, &self.path.join(name))?;
             self.changed = true;
         }
         Ok(())
@@ -179,7 +162,7 @@ mod tests {
     use record::{BatchBuilder, BatchFacts, NewRecord};
 
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::memory::MemoryStorage;
 
     const DIR: &str = "/d/t-0";
 
@@ -199,15 +182,6 @@ mod tests {
         let mut names: Vec<_> = storage.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name).collect();
         names.sort();
         names
-    }
-
-    #[test]
-    fn only_twenty_digits_and_a_suffix_name_a_file_of_the_log() {
-        assert_eq!(parse_file_name("00000000000000000012.log"), Some((12, ".log")));
-        assert_eq!(parse_file_name("12.log"), None);
-        assert_eq!(parse_file_name("-0000000000000000012.log"), None);
-        assert_eq!(parse_file_name("99999999999999999999.log"), None, "beyond 63 bits");
-        assert_eq!(parse_file_name("0000000000000000001\u{e4}.log"), None);
     }
 
     #[test]

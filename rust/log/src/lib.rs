@@ -6,8 +6,8 @@
 //!   index          .index and .timeindex     txn_index .txnindex                    retention what may go
 //!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
 //!   checkpoints    small text files          log_dirs  a directory of partitions    storage   the file system
-//!   flush          to the disk, in three steps
-//!   journal        of a directory: what is acknowledged once it is on the disk
+//!   flush          to the disk, in three steps                                      config    settings
+//!   journal        of a directory: what is acknowledged once it is on the disk      names     of files and directories
 //!   cleaner        compaction                scrub  sealed segments, looked at again
 //!   moving         to another log directory
 //!   recovery_report  what opening came to
@@ -20,6 +20,7 @@
 
 pub mod checkpoints;
 pub mod cleaner;
+pub mod config;
 pub mod flush;
 mod handles;
 pub mod index;
@@ -29,8 +30,9 @@ pub mod leader_epochs;
 mod log;
 pub mod log_dirs;
 mod lookup;
-mod memory;
+pub mod memory;
 pub mod moving;
+pub mod names;
 pub mod producer_state;
 mod recovery;
 mod recovery_report;
@@ -40,13 +42,15 @@ mod segment;
 pub mod storage;
 pub mod txn_index;
 
+pub use self::config::{CompactionRules, LogConfig, RetentionRules};
 pub use self::flush::Flush;
-pub use self::log::{AppendInfo, Log, LogConfig, ReadError, ReadSlice};
+pub use self::log::{AppendInfo, Log, ReadError, ReadSlice};
 pub use self::lookup::TimestampOffset;
-pub use self::recovery::{OpenOptions, Stop};
-pub use self::recovery_report::{Recovered, RecoveryReport, Truncated};
-pub use self::retention::{Doomed, RetentionRules};
-pub use log_dirs::{DirOffsets, LogDir, partition_dir_name};
+pub use self::recovery::OpenOptions;
+pub use self::recovery_report::{Recovered, RecoveryReport, Stop, Truncated};
+pub use self::retention::Doomed;
+pub use log_dirs::{DirOffsets, LogDir};
+pub use names::partition_dir_name;
 pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};
 pub use storage::{FileStorage, Storage, StorageFile};
 

@@ -13,46 +13,14 @@ use std::sync::Arc;
 use record::BatchView;
 use record::batch::{set_base_offset, set_leader_epoch};
 
-use crate::cleaner::CompactionRules;
+use crate::config::LogConfig;
 use crate::leader_epochs::LeaderEpochs;
+use crate::names::{doomed_dir_name, file_name};
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
-use crate::retention::RetentionRules;
-use crate::segment::{Segment, file_name};
+use crate::segment::Segment;
+pub(crate) use crate::storage::remove_if_there;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result, txn_index};
-
-/// The settings of a topic that its logs act on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogConfig {
-    pub segment_bytes: u64,
-    pub segment_ms: i64,
-    /// Up to so much of `segment_ms` is taken off, another part for each segment.
-    pub segment_jitter_ms: i64,
-    pub index_interval_bytes: usize,
-    pub index_bytes_max: usize,
-    pub producer_id_expiration_ms: i64,
-    /// `cleanup.policy` has `compact`; so a hole between segments is no sign of loss.
-    pub compacted: bool,
-    pub retention: RetentionRules,
-    pub compaction: CompactionRules,
-}
-
-impl Default for LogConfig {
-    /// Apache Kafka's defaults of a topic, but nothing is ever deleted.
-    fn default() -> Self {
-        LogConfig {
-            segment_bytes: 1 << 30,
-            segment_ms: 604_800_000,
-            segment_jitter_ms: 0,
-            index_interval_bytes: 4096,
-            index_bytes_max: 10 << 20,
-            producer_id_expiration_ms: i64::MAX,
-            compacted: false,
-            retention: RetentionRules::default(),
-            compaction: CompactionRules::default(),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendInfo {
@@ -168,6 +136,11 @@ impl Log {
 
     pub fn segment_count(&self) -> usize {
         self.segments.len()
+    }
+
+    /// How many segments lie wholly before `offset`. The active one never counts.
+    pub(crate) fn segments_below(&self, offset: i64) -> usize {
+        self.segments.windows(2).take_while(|pair| pair[1].base_offset <= offset).count()
     }
 
     pub fn size_bytes(&self) -> u64 {
@@ -513,7 +486,7 @@ impl Log {
             // Retention removes them later.
             return Ok(());
         }
-        let end = crate::retention::segments_below(self, self.start_offset);
+        let end = self.segments_below(self.start_offset);
         self.remove_segments(end)
     }
 
@@ -646,17 +619,10 @@ impl Log {
     /// Renames the directory so that it is removed later, and is not taken for a partition after a restart.
     pub fn rename_for_delete(&mut self, unique: &str) -> Result<PathBuf> {
         let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let target = self.dir.with_file_name(crate::log_dirs::doomed_dir_name(name, unique));
+        let target = self.dir.with_file_name(doomed_dir_name(name, unique));
         self.storage.rename(&self.dir, &target).map_err(|e| Error::storage(&self.dir, e))?;
         self.poisoned = Some("the partition is deleted".to_owned());
         self.dir = target.clone();
         Ok(target)
-    }
-}
-
-pub(crate) fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<()> {
-    match storage.remove(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(path, error)),
-        _ => Ok(()),
     }
 }

@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checkpoints::{sync_partition_metadata, write_partition_metadata};
-use crate::log::{Log, remove_if_there};
+use crate::log::Log;
+use crate::names::file_name;
 use crate::recovery::OpenOptions;
-use crate::segment::{Segment, file_name};
-use crate::storage::{Storage, StorageFile};
+use crate::segment::Segment;
+use crate::storage::{Storage, StorageFile, remove_if_there};
 use crate::{Error, Result, leader_epochs};
 
 /// In a future directory: all of the log is here.

@@ -18,14 +18,16 @@ use std::sync::Arc;
 use record::{BatchView, batch::HEADER_BYTES};
 
 use crate::checkpoints::{PARTITION_METADATA, read_partition_metadata, uuid_text, write_partition_metadata};
+use crate::config::LogConfig;
 use crate::index::Hint;
-use crate::layout::{self, SegmentFiles};
+use crate::layout;
 use crate::leader_epochs::{self, LeaderEpochs};
-use crate::log::{Log, LogConfig, Unsynced, remove_if_there};
+use crate::log::{Log, Unsynced};
+use crate::names::{file_name, parse_file_name};
 use crate::producer_state::ProducerState;
-use crate::recovery_report::{Recovered, RecoveryReport, Truncated};
-use crate::segment::{Found, Segment, file_name};
-use crate::storage::Storage;
+use crate::recovery_report::{Recovered, RecoveryReport, Stop, Truncated};
+use crate::segment::{Found, Segment, SegmentFiles};
+use crate::storage::{Storage, remove_if_there};
 use crate::txn_index::{self, AbortedTransaction};
 use crate::{Error, Result};
 
@@ -65,15 +67,6 @@ impl Segment {
             batch.is_ok_and(|bytes| BatchView::parse(&bytes).is_ok_and(|view| view.crc_is_valid()))
         }))
     }
-}
-
-/// What an unclean stop may have done to what was written and not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// Anything: the machine may have lost power.
-    Unknown,
-    /// Only the process ended: each write is there, but for the end of the last one.
-    Killed,
 }
 
 impl Log {
@@ -219,7 +212,7 @@ impl Log {
     fn recover(&mut self, stop: Stop, start_offset: i64, report: &mut RecoveryReport) -> Result<Scan> {
         let storage = self.storage.clone();
         let point = self.recovery_point;
-        self.remove_segments(crate::retention::segments_below(self, start_offset))?;
+        self.remove_segments(self.segments_below(start_offset))?;
         let first = self.segments.partition_point(|segment| segment.base_offset <= point).saturating_sub(1);
         let from = self.segments[first].base_offset;
         let mut end_offset = from;
@@ -401,7 +394,7 @@ impl Log {
 
     pub(crate) fn snapshot_offsets(&self) -> Result<Vec<i64>> {
         let names = self.storage.list(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
-        let offset = |(name, _): &(String, u64)| match layout::parse_file_name(name)? {
+        let offset = |(name, _): &(String, u64)| match parse_file_name(name)? {
             (offset, ".snapshot") => Some(offset),
             _ => None,
         };

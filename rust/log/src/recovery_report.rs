@@ -11,7 +11,15 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::journal::Replayed;
-use crate::recovery::Stop;
+
+/// What an unclean stop may have done to what was written and not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Anything: the machine may have lost power.
+    Unknown,
+    /// Only the process ended: each write is there, but for the end of the last one.
+    Killed,
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {

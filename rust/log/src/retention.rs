@@ -16,40 +16,14 @@
 
 use std::path::PathBuf;
 
-use crate::log::{Log, remove_if_there};
-use crate::segment::{Segment, file_name};
-use crate::storage::Storage;
+use crate::config::RetentionRules;
+use crate::log::Log;
+use crate::names::file_name;
+use crate::segment::{Segment, SegmentFacts};
+use crate::storage::{Storage, remove_if_there};
 use crate::{Error, Result};
 
 pub const DELETED: &str = ".deleted";
-
-/// `cleanup.policy` as far as it deletes, `retention.ms`, `retention.bytes` (below 0: without limit), and
-/// `file.delete.delay.ms`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RetentionRules {
-    pub deletes: bool,
-    pub retention_ms: i64,
-    pub retention_bytes: i64,
-    pub file_delete_delay_ms: i64,
-}
-
-impl Default for RetentionRules {
-    fn default() -> Self {
-        RetentionRules { deletes: false, retention_ms: -1, retention_bytes: -1, file_delete_delay_ms: 0 }
-    }
-}
-
-/// One segment as a plan sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentFacts {
-    pub base_offset: i64,
-    /// Where the next segment starts, or the log ends.
-    pub end_offset: i64,
-    pub size: u64,
-    /// None where only the segment's index knows.
-    pub newest_ms: Option<i64>,
-    pub created_ms: i64,
-}
 
 /// How many segments go, and whether the active one is among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,11 +61,6 @@ pub fn plan_retention(
         count += 1;
     }
     Plan { count, rolls: count == segments.len() }
-}
-
-/// How many segments lie wholly before `offset`. The active one never counts.
-pub fn segments_below(log: &Log, offset: i64) -> usize {
-    log.segments.windows(2).take_while(|pair| pair[1].base_offset <= offset).count()
 }
 
 /// Files that nobody opens any more, under their last names. They go when their time has come, or with the next start.

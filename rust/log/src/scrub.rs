@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::Result;
 use crate::cleaner::BatchReader;
 use crate::log::Log;
-use crate::retention::SegmentFacts;
-use crate::segment::file_name;
+use crate::names::file_name;
+use crate::segment::SegmentFacts;
 use crate::storage::Storage;
 
 /// How far one segment has been looked at.

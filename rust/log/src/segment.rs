@@ -11,7 +11,7 @@ use record::batch::{HEADER_BYTES, MAGIC};
 
 use crate::handles::Handle;
 use crate::index::{Hint, IndexFile, OffsetIndex, TimeIndex};
-use crate::layout::SegmentFiles;
+use crate::names::file_name;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result};
 
@@ -20,10 +20,6 @@ const WALK_BYTES: usize = 8 * 1024;
 /// Room is set aside from this size on, and so much at the most.
 const RESERVES_FROM_BYTES: u64 = 1 << 20;
 const RESERVED_BYTES_MAX: u64 = 16 << 20;
-
-pub fn file_name(base_offset: i64, suffix: &str) -> String {
-    format!("{base_offset:020}{suffix}")
-}
 
 pub struct Segment {
     pub base_offset: i64,
@@ -39,6 +35,28 @@ pub struct Segment {
     /// Where the room ends that the file system has set aside.
     reserved: u64,
     handle: Handle,
+}
+
+/// One segment's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFiles {
+    pub base_offset: i64,
+    pub size: u64,
+    pub has_offset_index: bool,
+    pub has_time_index: bool,
+    pub has_txn_index: bool,
+}
+
+/// One segment as a plan sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFacts {
+    pub base_offset: i64,
+    /// Where the next segment starts, or the log ends.
+    pub end_offset: i64,
+    pub size: u64,
+    /// None where only the segment's index knows.
+    pub newest_ms: Option<i64>,
+    pub created_ms: i64,
 }
 
 /// Where a batch stands in its segment.

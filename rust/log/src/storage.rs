@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use crate::memory::{Chance, MemoryStorage};
+use crate::{Error, Result};
 
 pub trait StorageFile: Send + Sync {
     /// Reads at most `buffer.len()` bytes; fewer only at the end of the file.
@@ -209,5 +209,13 @@ impl Storage for FileStorage {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+}
+
+/// What is not there is removed already.
+pub fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<()> {
+    match storage.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::storage(path, error)),
+        _ => Ok(()),
     }
 }

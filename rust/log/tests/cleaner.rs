@@ -3,8 +3,9 @@
 mod common;
 
 use common::*;
-use log::cleaner::{CompactionRules, Interruption};
-use log::storage::MemoryStorage;
+use log::CompactionRules;
+use log::cleaner::Interruption;
+use log::memory::MemoryStorage;
 use log::{Error, Log, LogConfig, ProducerCheck, Storage};
 use record::{BatchBuilder, BatchFacts, BatchView, Codec, NewRecord, Records};
 

@@ -10,8 +10,9 @@ use common::*;
 use fuzzing::{Budget, Counting, run};
 use log::checkpoints;
 use log::leader_epochs::LeaderEpochs;
+use log::memory::MemoryStorage;
 use log::producer_state::ProducerState;
-use log::storage::{MemoryStorage, Storage};
+use log::storage::Storage;
 use log::txn_index;
 use record::{BatchFacts, BatchView, Codec};
 

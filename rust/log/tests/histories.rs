@@ -11,7 +11,7 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::*;
-use log::storage::{Chance, MemoryStorage};
+use log::memory::{Chance, MemoryStorage};
 use log::{Log, ReadError};
 use record::{BatchFacts, BatchView, Codec};
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::*;
-use log::storage::{MemoryStorage, Storage};
+use log::memory::MemoryStorage;
+use log::storage::Storage;
 use log::{Log, OpenOptions, RecoveryReport, Stop};
 use record::BatchFacts;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::{TOPIC_ID, cleaner, config, marker, plain, read_from, transactional};
 use log::cleaner::{Cleaned, Course, Interruption};
+use log::memory::MemoryStorage;
 use log::moving::{Destination, Moving, Piece, Progress, Settled, settle};
-use log::storage::MemoryStorage;
 use log::{Log, LogConfig, OpenOptions, Storage};
 use record::{BatchBuilder, BatchFacts, NewRecord};
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use log::storage::MemoryStorage;
+use log::memory::MemoryStorage;
 use record::{AppendRules, BatchFacts, Codec, TimestampType, validate_produce};
 
 #[test]

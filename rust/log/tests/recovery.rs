@@ -5,7 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::*;
-use log::storage::{MemoryStorage, Storage};
+use log::memory::MemoryStorage;
+use log::storage::Storage;
 use record::BatchFacts;
 
 fn without_unsynced(storage: &MemoryStorage) -> MemoryStorage {

@@ -3,9 +3,8 @@
 mod common;
 
 use common::*;
-use log::cleaner::CompactionRules;
-use log::storage::MemoryStorage;
-use log::{LogConfig, ReadError, RetentionRules, Storage};
+use log::memory::MemoryStorage;
+use log::{CompactionRules, LogConfig, ReadError, RetentionRules, Storage};
 
 fn deleting(retention_ms: i64) -> LogConfig {
     let retention = RetentionRules { deletes: true, retention_ms, ..RetentionRules::default() };

@@ -3,7 +3,8 @@
 mod common;
 
 use common::*;
-use log::storage::{MemoryStorage, Storage};
+use log::memory::MemoryStorage;
+use log::storage::Storage;
 use record::BatchView;
 
 fn aborted_once(storage: &MemoryStorage) -> log::Log {

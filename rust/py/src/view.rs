@@ -108,7 +108,7 @@ fn settings(given: SettingsIn) -> PyResult<TopicSettings> {
             index_bytes_max: given.segment_index_bytes,
             producer_id_expiration_ms: given.producer_id_expiration_ms,
             compacted,
-            compaction: log::cleaner::CompactionRules {
+            compaction: log::CompactionRules {
                 dirty_ratio_min: given.min_cleanable_dirty_ratio,
                 lag_ms_min: given.min_compaction_lag_ms,
                 lag_ms_max: given.max_compaction_lag_ms,

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use log::storage::MemoryStorage;
+use log::memory::MemoryStorage;
 use log::{Log, OpenOptions};
 use record::control::marker;
 use record::{BatchBuilder, BatchFacts, NewRecord};

@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
-use log::storage::MemoryStorage;
+use log::memory::MemoryStorage;
 use log::{Log, OpenOptions};
 use record::{BatchBuilder, BatchFacts, NewRecord};
 use replica::fetch::{Answer, Begun, FetchCall, Fetching};

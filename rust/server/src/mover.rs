@@ -123,7 +123,7 @@ impl Turns {
     fn arrive(&self, work: &mut Work) -> log::Result<()> {
         let partition = &work.partition.clone();
         let dir_name = partition.name();
-        let doomed = work.source.path().join(log::log_dirs::doomed_dir_name(&dir_name, &unique_suffix()));
+        let doomed = work.source.path().join(log::names::doomed_dir_name(&dir_name, &unique_suffix()));
         let to = Destination { dir: work.target.path().join(dir_name), doomed, now_ms: wall_clock_ms() };
         // The checkpoints of where it goes know it before it is there.
         let mut publisher = self.publisher.lock();

@@ -86,7 +86,7 @@ impl Moves {
         (at, target): (usize, &Arc<DirDisk>),
     ) -> log::Result<()> {
         let dir = partition.name();
-        let future = target.path().join(log::log_dirs::future_dir_name(&dir, &unique_suffix()));
+        let future = target.path().join(log::names::future_dir_name(&dir, &unique_suffix()));
         let begun = partition.with_log(|log, _| {
             let moving = Moving::begin(log, future, partition.topic.id)?;
             log.hold_segments(true);

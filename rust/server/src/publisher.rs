@@ -98,7 +98,7 @@ impl Dir {
         if !replay.is_empty() {
             let place = |name: &str| {
                 let id = log::checkpoints::read_partition_metadata(&FileStorage, &path.join(name)).ok().flatten()?;
-                Some((id, log::log_dirs::parse_partition_dir_name(name)?.1))
+                Some((id, log::names::parse_partition_dir_name(name)?.1))
             };
             let places: HashSet<PartitionKey> = log_dir.existing().filter_map(place).collect();
             replay.keep(&places);

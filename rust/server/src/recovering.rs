@@ -50,7 +50,7 @@ impl Recovering {
         let mut left = HashMap::new();
         for dir in dirs.filter(|dir| !dir.was_clean()) {
             for name in dir.existing().filter(|name| *name != log::log_dirs::METADATA_PARTITION) {
-                let Some((topic, partition)) = log::log_dirs::parse_partition_dir_name(name) else { continue };
+                let Some((topic, partition)) = log::names::parse_partition_dir_name(name) else { continue };
                 let path = dir.path().join(name);
                 let bytes = bytes_behind(&path, dir.recovery_point(topic, partition));
                 left.insert(path, bytes);

@@ -212,7 +212,7 @@ impl Rounds {
 mod tests {
     use std::path::Path;
 
-    use log::storage::MemoryStorage;
+    use log::memory::MemoryStorage;
     use log::{Log, LogConfig, OpenOptions, RetentionRules, Storage};
     use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
     use replica::leadership::Leadership;

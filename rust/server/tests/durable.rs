@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 
 use bytes::BytesMut;
 use log::journal::Replay;
-use log::storage::{Chance, MemoryStorage};
+use log::memory::{Chance, MemoryStorage};
 use log::{FileStorage, Log, LogConfig, OpenOptions, Storage};
 use parking_lot::Mutex;
 use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};

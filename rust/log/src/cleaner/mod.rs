@@ -12,6 +12,7 @@
 //! INVARIANT: a record is dropped only for a newer one of its key that is on the disk, for an aborted transaction, for an
 //! expired tombstone, or for having no key.
 
+mod cleanable;
 mod filter;
 mod offset_map;
 mod plan;
@@ -19,86 +20,22 @@ mod reader;
 mod swap;
 mod transactions;
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use record::Skim;
 
 pub(crate) use reader::BatchReader;
 
-pub use plan::{Bounds, CleaningPlan, CompactionRules, SegmentSizes, group_segments, plan_cleaning};
+pub use cleanable::{Cleanable, LastRecords};
+pub use plan::CleaningPlan;
 pub use swap::Cleaned;
 
-use crate::index::Hint;
-use crate::log::LogConfig;
-use crate::producer_state::LastRecord;
-use crate::retention::SegmentFacts;
-use crate::segment::{Segment, file_name};
-use crate::storage::Storage;
+use crate::names::file_name;
+use crate::segment::SegmentFacts;
 use crate::txn_index::{self, AbortedTransaction};
 use crate::{Error, Result};
 use filter::{Fate, Filter, Rules};
 use offset_map::{Newest, OffsetMap};
+use plan::{SegmentSizes, group_segments};
 use transactions::PassedTransactions;
-
-/// What a log is cleaned by, noted while it was locked.
-pub struct Cleanable {
-    pub storage: Arc<dyn Storage>,
-    pub dir: PathBuf,
-    pub config: LogConfig,
-    /// Of all segments; the last is the active one.
-    pub segments: Vec<SegmentFacts>,
-    pub bounds: Bounds,
-    /// What is before it is on the disk, and on all replicas in sync: it stays.
-    pub settled_offset: i64,
-}
-
-/// The last record of each producer, as of an end of the log. They are noted, then the log is flushed, then it is cleaned:
-/// a batch may go for not being its producer's last only if no later one can be lost.
-#[derive(Clone, Debug, Default)]
-pub struct LastRecords {
-    pub by_producer: HashMap<i64, LastRecord>,
-    pub end_offset: i64,
-}
-
-impl Cleanable {
-    pub fn plan(&self, now_ms: i64) -> Option<CleaningPlan> {
-        // Only where a setting asks for them are timestamps read.
-        let newest_ms = |segment: &SegmentFacts| {
-            let known = segment.newest_ms.or_else(|| {
-                let index = crate::index::TimeIndex::sealed_in(&self.dir, segment.base_offset);
-                index.last_unmapped(&*self.storage).map(|(timestamp, _)| timestamp)
-            });
-            known.filter(|timestamp| *timestamp >= 0).unwrap_or(segment.created_ms)
-        };
-        let first_ms = |segment: &SegmentFacts| {
-            let mut at = Segment::blank(self.dir.join(file_name(segment.base_offset, ".log")), segment.base_offset, 0);
-            at.size = segment.size;
-            let mut first = None;
-            let walked = at.walk(&*self.storage, Hint::START, |found, _| {
-                first = Some(found.max_timestamp);
-                false
-            });
-            walked.ok().and(first)
-        };
-        plan_cleaning(&self.segments, self.bounds, &self.config.compaction, now_ms, newest_ms, first_ms)
-    }
-}
-
-impl Cleanable {
-    fn sizes_of(&self, facts: &SegmentFacts) -> Result<SegmentSizes> {
-        let bytes = |suffix: &str| {
-            let path = self.dir.join(file_name(facts.base_offset, suffix));
-            match self.storage.open(&path, false).and_then(|file| file.len()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::storage(&path, error)),
-                found => Ok(found.unwrap_or(0)),
-            }
-        };
-        let (offset_index_bytes, time_index_bytes) = (bytes(".index")?, bytes(".timeindex")?);
-        Ok(SegmentSizes { facts: *facts, offset_index_bytes, time_index_bytes })
-    }
-}
 
 /// Why a cleaning did not come to its end. The log is as it was, or as the swaps so far left it.
 #[derive(Debug)]

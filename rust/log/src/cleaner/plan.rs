@@ -8,27 +8,8 @@
 //! `end` is where the segment begins that holds the first offset of any of these: the last stable offset, the high
 //! watermark, what is not on the disk yet or belongs to a transaction whose marker is not, the active segment, a record younger than `min.compaction.lag.ms`.
 
-use crate::retention::SegmentFacts;
-
-/// The settings of a compacted topic.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CompactionRules {
-    /// `min.cleanable.dirty.ratio`
-    pub dirty_ratio_min: f64,
-    /// `min.compaction.lag.ms`
-    pub lag_ms_min: i64,
-    /// `max.compaction.lag.ms`
-    pub lag_ms_max: i64,
-    /// `delete.retention.ms`
-    pub delete_retention_ms: i64,
-}
-
-impl Default for CompactionRules {
-    fn default() -> Self {
-        let day_ms = 86_400_000;
-        CompactionRules { dirty_ratio_min: 0.5, lag_ms_min: 0, lag_ms_max: i64::MAX, delete_retention_ms: day_ms }
-    }
-}
+use crate::config::CompactionRules;
+use crate::segment::SegmentFacts;
 
 /// What to clean, if it is to be cleaned.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use record::BatchView;
 use record::batch::{HEADER_BYTES, MAGIC};
 
-use crate::retention::SegmentFacts;
+use crate::segment::SegmentFacts;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result};
 

@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use record::BatchView;
 
-use super::{Cleanable, LastRecords, SegmentSizes};
-use crate::layout::SegmentFiles;
-use crate::log::{Log, remove_if_there};
-use crate::retention::{Doomed, SegmentFacts};
-use crate::segment::{Segment, file_name};
-use crate::storage::StorageFile;
+use super::cleanable::{Cleanable, LastRecords};
+use super::plan::{Bounds, SegmentSizes};
+use crate::log::Log;
+use crate::names::file_name;
+use crate::retention::Doomed;
+use crate::segment::{Segment, SegmentFacts, SegmentFiles};
+use crate::storage::{StorageFile, remove_if_there};
 use crate::txn_index::{self, AbortedTransaction};
 use crate::{Error, Result};
 
@@ -215,7 +216,7 @@ impl Log {
             dir: self.dir.clone(),
             config: self.config.clone(),
             segments: self.segment_facts(),
-            bounds: super::Bounds { start_offset: self.start_offset, checkpoint, upper_offset },
+            bounds: Bounds { start_offset: self.start_offset, checkpoint, upper_offset },
             settled_offset: high_watermark.min(self.recovery_point),
         })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::cleaner::{Cleaned, Cleaner, CleanerSettings, CleaningReport, Course, Interruption};
-use log::storage::MemoryStorage;
+use log::memory::MemoryStorage;
 use log::{Log, LogConfig, OpenOptions, RecoveryReport};
 use record::{BatchBuilder, BatchFacts, NewRecord};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use log::storage::MemoryStorage;
+use log::memory::MemoryStorage;
 use log::{Stop, Storage, StorageFile};
 use parking_lot::Mutex;
 

@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use common::{DIR, TOPIC_ID, cleaner, marker};
 use faults::{FAULTS, Fault, Image, Witnessed};
-use log::cleaner::{Cleaned, CompactionRules, Course, Interruption, LastRecords};
+use log::cleaner::{Cleaned, Course, Interruption, LastRecords};
+use log::memory::{Chance, MemoryStorage};
 use log::retention::Plan;
-use log::storage::{Chance, MemoryStorage};
-use log::{Log, LogConfig, OpenOptions, RetentionRules, Stop};
+use log::{CompactionRules, Log, LogConfig, OpenOptions, RetentionRules, Stop};
 use model::{Given, Model, Verdict};
 use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
 
