@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.coordinators import start_ours
-from benchmarks.versus.brokers import SyncedBare, build_load
+from benchmarks.versus.brokers import SyncedBare, build_load, fill_page_cache
 from benchmarks.versus.loading import run_load
 from pykafkacore.protocol.apis import api
 from tests.support import apache
@@ -102,6 +102,7 @@ def main() -> None:
                 produce(port, pid, producers, in_flight, given.warmup)
             for _ in load.rounds(given.rounds):
                 for side, (port, pid) in sides.items():
+                    fill_page_cache(directory / "nothing-but-pages")
                     found.setdefault((name, side), []).append(produce(port, pid, producers, in_flight, given.seconds))
                 bare.append(bare_syncs(directory / "bare", 0.5))
             row = {side: [statistics.median(each) for each in zip(*found[name, side], strict=True)] for side in sides}

@@ -39,6 +39,11 @@ impl Flush {
         self.end_offset
     }
 
+    /// Begins, without waiting, what `run` is going to wait for.
+    pub fn begin(&self) {
+        self.records.iter().for_each(|(_, file)| file.write_behind());
+    }
+
     pub fn run(&self) -> Result<()> {
         let storage = &*self.storage;
         for (path, file) in &self.records {

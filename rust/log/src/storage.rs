@@ -21,6 +21,8 @@ pub trait StorageFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Room for so many bytes from `position` on, without making the file longer. A wish: a write finds out what it got.
     fn reserve(&self, _position: u64, _bytes: u64) {}
+    /// Begins to bring what was written to the disk, without waiting for it. A wish: only `sync_data` says what came of it.
+    fn write_behind(&self) {}
     /// For sending straight from the file, where there is one.
     fn raw_fd(&self) -> Option<RawFd> {
         None
@@ -126,6 +128,13 @@ impl StorageFile for RealFile {
         }
         // SAFETY: fallocate takes no pointers, and the descriptor is open for the call.
         unsafe { libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, position, bytes) };
+    }
+
+    /// Asks for no word of how it went, so that a failure is left for `sync_data` to tell.
+    #[cfg(target_os = "linux")]
+    fn write_behind(&self) {
+        // SAFETY: sync_file_range takes no pointers, and the descriptor is open for the call.
+        unsafe { libc::sync_file_range(self.0.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn raw_fd(&self) -> Option<RawFd> {

@@ -389,6 +389,14 @@ impl Partition {
         Ok(())
     }
 
+    /// Begins to bring the log to the disk, for a flush that is to come and will then have less to wait for.
+    pub fn write_behind(&self) {
+        let planned = self.with_log(|log, _| log.needs_flush().then(|| log.plan_flush()).transpose());
+        if let Some(Ok(Some(flush))) = planned {
+            flush.begin();
+        }
+    }
+
     /// KAFKA: told along with a refusal of the records themselves.
     fn log_start_offset_told(&self, error_code: i16) -> i64 {
         let told = [ErrorCode::INVALID_RECORD, ErrorCode::INVALID_TIMESTAMP].contains(&ErrorCode(error_code));

@@ -4,7 +4,8 @@
 //! ```text
 //!   committer   all batches that wait: one round of the journal, one sync; then their partitions are told.
 //!               A log's first batch, and what is large, is not journaled: the log itself is flushed
-//!   flusher     sealed segments; the logs of a full journal file, so that the file may be used again
+//!   flusher     sealed segments; the logs of a full journal file, so that the file may be used again. It has them written behind
+//!               in small steps before, so that no round stands in line behind megabytes of another file
 //! ```
 //!
 //! INVARIANT: the first write or sync that fails fences the directory for the life of the process: nothing of it is tried
@@ -34,6 +35,8 @@ use crate::upcall::{Level, UpcallQueue};
 const JOURNAL_BYTES: u64 = 32 << 20;
 /// What is more than this part of a file, of one partition in one round, is written once rather than twice.
 const JOURNALED_PART: u64 = 32;
+/// Of a log so much is journaled before it is written behind.
+const BEHIND_BYTES: usize = 32 << 10;
 
 pub struct DirDisk {
     path: PathBuf,
@@ -54,9 +57,11 @@ struct Waiting {
     stopping: bool,
 }
 
-enum Job {
+/// What is done in the background.
+pub enum Job {
     /// Logs to flush, and who is told when all of them are.
     Flush(Vec<Arc<Partition>>, Option<Sender<()>>),
+    WriteBehind(Arc<Partition>),
     Fence(String),
 }
 
@@ -117,6 +122,8 @@ impl DirDisk {
         for job in jobs {
             match job {
                 Job::Fence(why) => self.fence(&why),
+                Job::WriteBehind(partition) if self.fenced().is_none() => partition.write_behind(),
+                Job::WriteBehind(_) => {}
                 Job::Flush(partitions, done) => {
                     let mut flushed = true;
                     for partition in partitions {
@@ -194,13 +201,8 @@ impl DirDisk {
     fn run_committer(self: &Arc<Self>) {
         crate::sys::work_in_bursts();
         let generation = wall_clock_ms() as u64;
-        let disk = self.clone();
-        let flush = move |partitions| {
-            let (done, flushed) = channel();
-            disk.give_flusher(Job::Flush(partitions, Some(done)));
-            flushed
-        };
-        let mut commits = Commits::new(&self.path, Arc::new(FileStorage), JOURNAL_BYTES, generation, flush);
+        let give = |job| self.give_flusher(job);
+        let mut commits = Commits::new(&self.path, Arc::new(FileStorage), JOURNAL_BYTES, generation, give);
         let mut batches = Vec::new();
         loop {
             batches.clear();
@@ -263,29 +265,36 @@ struct Share {
     end_offset: i64,
 }
 
+/// A partition with batches in the journal.
+struct Journaled {
+    partition: Arc<Partition>,
+    /// How much of it since it was written behind.
+    bytes: usize,
+}
+
 /// What the committer knows: the journal, and which logs have batches in each of its files.
 pub struct Commits<F> {
     dir: PathBuf,
     storage: Arc<dyn Storage>,
     file_bytes: u64,
     generation: u64,
-    flush: F,
+    give: F,
     journal: Option<Journal>,
     has_no_room: bool,
-    journaled: HashMap<Place, Arc<Partition>>,
+    journaled: HashMap<Place, Journaled>,
     /// Tells when the logs of the other file are flushed.
     other: Option<Receiver<()>>,
 }
 
-impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
-    /// `flush` flushes logs in the background, and sends when all of them are.
-    pub fn new(dir: &Path, storage: Arc<dyn Storage>, file_bytes: u64, generation: u64, flush: F) -> Self {
+impl<F: Fn(Job)> Commits<F> {
+    /// `give` has jobs done in the background.
+    pub fn new(dir: &Path, storage: Arc<dyn Storage>, file_bytes: u64, generation: u64, give: F) -> Self {
         Commits {
             dir: dir.to_owned(),
             storage,
             file_bytes,
             generation,
-            flush,
+            give,
             journal: None,
             has_no_room: false,
             journaled: HashMap::new(),
@@ -354,7 +363,13 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
             let (now, later) = left.split_at(count);
             journal.commit(now.iter().map(|each| Entry { place: each.partition.key(), batch: &each.batch }))?;
             for each in now {
-                self.journaled.entry(each.partition.key()).or_insert_with(|| each.partition.clone());
+                let known = self.journaled.entry(each.partition.key());
+                let known = known.or_insert_with(|| Journaled { partition: each.partition.clone(), bytes: 0 });
+                known.bytes += each.batch.len();
+                if known.bytes >= BEHIND_BYTES {
+                    known.bytes = 0;
+                    (self.give)(Job::WriteBehind(each.partition.clone()));
+                }
             }
             left = later;
         }
@@ -367,7 +382,10 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
         if let Some(journal) = &mut self.journal {
             journal.switch()?;
         }
-        self.other = Some((self.flush)(self.journaled.drain().map(|(_, partition)| partition).collect()));
+        let (done, flushed) = channel();
+        let partitions = self.journaled.drain().map(|(_, journaled)| journaled.partition).collect();
+        (self.give)(Job::Flush(partitions, Some(done)));
+        self.other = Some(flushed);
         Ok(())
     }
 
@@ -379,8 +397,10 @@ impl<F: Fn(Vec<Arc<Partition>>) -> Receiver<()>> Commits<F> {
     /// A clean stop: the logs are flushed, and the journal goes.
     pub fn finish(&mut self) -> log::Result<()> {
         self.await_other()?;
-        for (_, partition) in self.journaled.drain().filter(|(_, partition)| partition.lies_in(&self.dir)) {
-            partition.flush()?;
+        for (_, Journaled { partition, .. }) in self.journaled.drain() {
+            if partition.lies_in(&self.dir) {
+                partition.flush()?;
+            }
         }
         self.journal.take().map_or(Ok(()), Journal::remove)
     }

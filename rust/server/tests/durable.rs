@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 use bytes::BytesMut;
 use log::journal::Replay;
@@ -20,7 +19,7 @@ use replica::partition::{Disk, Opened, Partition, Uncommitted};
 use replica::tail::TailBudget;
 use replica::topic::{Topic, TopicSettings};
 use replica::waiting::Wanted;
-use server::disk::{Commits, DirDisk};
+use server::disk::{Commits, DirDisk, Job};
 use server::upcall::UpcallQueue;
 use wire::ErrorCode;
 
@@ -90,7 +89,7 @@ struct Model {
     acknowledged: i64,
 }
 
-type Flush = Box<dyn Fn(Vec<Arc<Partition>>) -> std::sync::mpsc::Receiver<()>>;
+type Give = fn(Job);
 
 struct Run {
     chance: Chance,
@@ -98,22 +97,22 @@ struct Run {
     topic: Arc<Topic>,
     collector: Arc<Collector>,
     partitions: Vec<Arc<Partition>>,
-    commits: Commits<Flush>,
+    commits: Commits<Give>,
     models: Vec<Model>,
     recovery_points: Vec<i64>,
     generation: u64,
     next_value: u64,
 }
 
-fn commits(storage: &MemoryStorage, generation: u64) -> Commits<Flush> {
-    let flush: Flush = Box::new(|partitions| {
-        let (done, flushed) = channel();
-        if partitions.iter().all(|partition| partition.flush().is_ok()) {
+fn commits(storage: &MemoryStorage, generation: u64) -> Commits<Give> {
+    let give: Give = |job| match job {
+        Job::Flush(partitions, Some(done)) if partitions.iter().all(|partition| partition.flush().is_ok()) => {
             done.send(()).unwrap();
         }
-        flushed
-    });
-    Commits::new(Path::new(DIR), Arc::new(storage.clone()), FILE_BYTES, generation, flush)
+        Job::WriteBehind(partition) => partition.write_behind(),
+        Job::Flush(..) | Job::Fence(_) => {}
+    };
+    Commits::new(Path::new(DIR), Arc::new(storage.clone()), FILE_BYTES, generation, give)
 }
 
 impl Run {
