@@ -11,6 +11,7 @@
 //!   cleaner        compaction                scrub  sealed segments, looked at again
 //!   moving         to another log directory
 //!   recovery_report  what opening came to
+//!   producers      of one log, with their snapshots                                 scanner   batches of which nothing is believed
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -34,9 +35,11 @@ pub mod memory;
 pub mod moving;
 pub mod names;
 pub mod producer_state;
+mod producers;
 mod recovery;
 mod recovery_report;
 pub mod retention;
+mod scanner;
 pub mod scrub;
 mod segment;
 pub mod storage;

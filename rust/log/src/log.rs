@@ -6,7 +6,6 @@
 //!
 //! Making a partition costs no sync: its directory, identity and first file reach the disk with the first flush.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,9 +13,11 @@ use record::BatchView;
 use record::batch::{set_base_offset, set_leader_epoch};
 
 use crate::config::LogConfig;
+use crate::flush::{Flush, Unsynced};
 use crate::leader_epochs::LeaderEpochs;
 use crate::names::{doomed_dir_name, file_name};
-use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError, ProducerState};
+use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError};
+use crate::producers::{Producers, Stored};
 use crate::segment::Segment;
 pub(crate) use crate::storage::remove_if_there;
 use crate::storage::{Storage, StorageFile};
@@ -50,38 +51,6 @@ impl From<Error> for ReadError {
     }
 }
 
-/// What a flush brings to the disk besides the records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unsynced {
-    /// Base offset and suffix of indexes of sealed segments, indexes of aborted transactions, snapshots.
-    pub files: BTreeSet<(i64, &'static str)>,
-    /// Epochs that their file does not have yet.
-    pub epochs: bool,
-    /// Files came or went.
-    pub dir: bool,
-    /// partition.metadata, and the directory's own entry.
-    pub identity: bool,
-    /// Rises with every change of the above.
-    pub version: u64,
-}
-
-impl Unsynced {
-    pub fn file(&mut self, base_offset: i64, suffix: &'static str) {
-        self.files.insert((base_offset, suffix));
-        self.version += 1;
-    }
-
-    pub fn epochs(&mut self) {
-        self.epochs = true;
-        self.version += 1;
-    }
-
-    pub fn dir(&mut self) {
-        self.dir = true;
-        self.version += 1;
-    }
-}
-
 pub struct Log {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: PathBuf,
@@ -92,9 +61,7 @@ pub struct Log {
     pub(crate) end_offset: i64,
     pub(crate) recovery_point: i64,
     pub(crate) epochs: LeaderEpochs,
-    pub(crate) producers: ProducerState,
-    pub(crate) newest_snapshot: Option<i64>,
-    pub(crate) snapshot_at_end: bool,
+    pub(crate) producers: Producers,
     /// What stands beside the records and is not synced.
     pub(crate) unsynced: Unsynced,
     /// Anything was done since it was opened as a clean stop had left it.
@@ -105,8 +72,6 @@ pub struct Log {
     pub(crate) recovery_point_seen: i64,
     /// Before it, every transaction has ended, and its marker is on the disk.
     pub(crate) stable_on_disk: i64,
-    /// Of transactions that ended before it, only the snapshot knew that they were not open any more.
-    pub(crate) producers_known_from: i64,
     pub(crate) poisoned: Option<String>,
     /// While it moves to another directory.
     pub(crate) are_segments_held: bool,
@@ -164,21 +129,21 @@ impl Log {
     }
 
     pub fn active_producers(&self) -> Vec<ActiveProducer> {
-        self.producers.active()
+        self.producers.state.active()
     }
 
     pub fn expire_producers(&mut self, now_ms: i64) {
         let expiration_ms = self.config.producer_id_expiration_ms;
-        self.producers.expire(now_ms, expiration_ms);
+        self.producers.state.expire(now_ms, expiration_ms);
     }
 
     /// A transaction may have begun before the records that were deleted: what is left of it starts at the log's start.
     pub fn last_stable_offset(&self, high_watermark: i64) -> i64 {
-        self.producers.last_stable_offset(high_watermark).max(self.start_offset.min(high_watermark))
+        self.producers.state.last_stable_offset(high_watermark).max(self.start_offset.min(high_watermark))
     }
 
     pub fn high_watermark_passed(&mut self, high_watermark: i64) {
-        self.producers.high_watermark_passed(high_watermark);
+        self.producers.state.high_watermark_passed(high_watermark);
     }
 
     pub(crate) fn active(&mut self) -> &mut Segment {
@@ -225,16 +190,16 @@ impl Log {
 
     /// Judges a client's batch by what is known of its producer.
     pub fn check_producer(&self, batch: &BatchView<'_>) -> std::result::Result<ProducerCheck, ProducerError> {
-        if batch.has_producer() { self.producers.check(batch) } else { Ok(ProducerCheck::Fresh) }
+        if batch.has_producer() { self.producers.state.check(batch) } else { Ok(ProducerCheck::Fresh) }
     }
 
     pub fn knows_producer(&self, producer_id: i64) -> bool {
-        self.producers.knows(producer_id)
+        self.producers.state.knows(producer_id)
     }
 
     /// Whether a producer has a transaction open here, in this epoch.
     pub fn has_open_transaction(&self, producer_id: i64, producer_epoch: i16) -> bool {
-        self.producers.has_open_transaction(producer_id, producer_epoch)
+        self.producers.state.has_open_transaction(producer_id, producer_epoch)
     }
 
     /// Judges a batch of the control plane's own by what is known of the producer in whose name it was written.
@@ -243,7 +208,7 @@ impl Log {
         batch: &BatchView<'_>,
         transaction_version: i8,
     ) -> std::result::Result<(), ProducerError> {
-        if batch.has_producer() { self.producers.check_decided(batch, transaction_version) } else { Ok(()) }
+        if batch.has_producer() { self.producers.state.check_decided(batch, transaction_version) } else { Ok(()) }
     }
 
     /// Appends a validated batch: its offset and epoch are set in place, and it is written as it is.
@@ -273,8 +238,7 @@ impl Log {
             let interval = log.config.index_interval_bytes;
             log.active().append(&*storage, &view, interval)?;
             log.end_offset = view.next_offset();
-            log.snapshot_at_end = false;
-            if let Some(aborted) = log.producers.apply(&view) {
+            if let Some(aborted) = log.producers.appended(&view) {
                 let base_offset = log.active().base_offset;
                 let path = log.dir.join(file_name(base_offset, ".txnindex"));
                 // The marker stands in the log already: without room for this, nothing more is written.
@@ -366,27 +330,25 @@ impl Log {
         self.unsynced.file(base_offset, ".timeindex");
     }
 
-    /// Writes the producers' state as of the end of the log, and drops the one before if no segment starts there.
-    pub(crate) fn write_snapshot(&mut self) -> Result<()> {
-        if self.snapshot_at_end {
-            return Ok(());
-        }
-        let path = self.dir.join(file_name(self.end_offset, ".snapshot"));
-        let bytes = self.producers.encode_snapshot();
-        self.storage.write_atomically(&path, &bytes, false).map_err(|e| Error::storage(&path, e))?;
-        self.snapshot_at_end = true;
-        let superseded = self.newest_snapshot.replace(self.end_offset).filter(|offset| *offset != self.end_offset);
-        if let Some(offset) = superseded
-            && self.segments.binary_search_by_key(&offset, |segment| segment.base_offset).is_err()
-        {
-            remove_if_there(&*self.storage, &self.dir.join(file_name(offset, ".snapshot")))?;
-        }
-        Ok(())
+    pub(crate) fn sync_dir(&mut self) -> Result<()> {
+        self.unsynced.sync_dir(&*self.storage, &self.dir)
     }
 
-    pub(crate) fn sync_dir(&mut self) -> Result<()> {
-        self.storage.sync_dir(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
-        self.unsynced.dir = false;
+    pub(crate) fn stored(&self) -> Stored<'_> {
+        Stored { storage: &*self.storage, dir: &self.dir, segments: &self.segments, end_offset: self.end_offset }
+    }
+
+    /// The producers as of the end of the log are in a file.
+    pub(crate) fn write_snapshot(&mut self) -> Result<()> {
+        let Log { storage, dir, segments, end_offset, producers, .. } = self;
+        producers.save(&Stored { storage: &**storage, dir, segments, end_offset: *end_offset })
+    }
+
+    /// The producers are made anew, by no snapshot behind `offset_max`.
+    pub(crate) fn rebuild_producers(&mut self, offset_max: i64) -> Result<()> {
+        let Log { storage, dir, segments, end_offset, producers, unsynced, .. } = self;
+        let stored = Stored { storage: &**storage, dir, segments, end_offset: *end_offset };
+        *producers = Producers::of(&stored, unsynced, offset_max)?;
         Ok(())
     }
 
@@ -410,6 +372,82 @@ impl Log {
             log.recovery_point = log.end_offset;
             Ok(())
         })
+    }
+
+    /// Whether anything was appended that is not known to be on the disk.
+    pub fn needs_flush(&self) -> bool {
+        self.recovery_point < self.end_offset
+    }
+
+    /// Everything appended so far is on the disk when this returns.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.needs_flush() { self.guarded(Log::sync) } else { Ok(()) }
+    }
+
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        let flush = self.plan()?;
+        flush.run()?;
+        self.note_flushed(&flush);
+        Ok(())
+    }
+
+    /// The first step. Fails if the log is closed for writing.
+    pub fn plan_flush(&mut self) -> Result<Flush> {
+        self.guarded(Log::plan)
+    }
+
+    /// The last step, with what came of the run.
+    pub fn flushed(&mut self, flush: &Flush, outcome: Result<()>) -> Result<()> {
+        if flush.dir != self.dir {
+            // It was of the log before it moved to this directory, where all of that is on the disk.
+            return Ok(());
+        }
+        self.guarded(|log| {
+            outcome?;
+            log.note_flushed(flush);
+            Ok(())
+        })
+    }
+
+    /// What opening can make anew (the active segment's indexes) is left to the system.
+    fn plan(&mut self) -> Result<Flush> {
+        let storage = self.storage.clone();
+        let first = self.segment_of(self.recovery_point).unwrap_or(0);
+        let records = self.segments[first..].iter().map(|each| Ok((each.path().to_owned(), each.file(&*storage)?)));
+        let other = |(base_offset, suffix): &(i64, &str)| self.dir.join(file_name(*base_offset, suffix));
+        let flush = Flush {
+            records: records.collect::<Result<_>>()?,
+            others: self.unsynced.files.iter().map(other).collect(),
+            epochs: self.unsynced.epochs.then(|| self.epochs.state()),
+            unsynced: self.unsynced.clone(),
+            active_base: self.segments[self.segments.len() - 1].base_offset,
+            end_offset: self.end_offset,
+            stable_offset: self.producers.state.last_stable_offset(self.end_offset),
+            cuts: self.cuts,
+            dir: self.dir.clone(),
+            storage,
+        };
+        Ok(flush)
+    }
+
+    fn note_flushed(&mut self, flush: &Flush) {
+        let end_offset = flush.end_offset;
+        // A segment that was sealed at the very end of the run has indexes that it did not sync.
+        let sealed_there = end_offset != flush.active_base
+            && self.segments.binary_search_by_key(&end_offset, |segment| segment.base_offset).is_ok();
+        if flush.cuts != self.cuts || sealed_there {
+            return;
+        }
+        // Of what changed meanwhile nobody knows: it is synced once more with the next flush.
+        if flush.unsynced == self.unsynced {
+            self.unsynced = Unsynced { version: self.unsynced.version, ..Unsynced::default() };
+        }
+        self.recovery_point = self.recovery_point.max(end_offset);
+        self.stable_on_disk = self.stable_on_disk.max(flush.stable_offset);
+        let Some((_, sealed)) = self.segments.split_last() else { return };
+        for segment in sealed.iter().rev().take(flush.records.len()) {
+            segment.release_file();
+        }
     }
 
     pub(crate) fn segment_of(&self, offset: i64) -> Option<usize> {
@@ -594,7 +632,7 @@ impl Log {
                 // The new name is there before the old ones go: without any, the log would start at 0.
                 None => Segment::create(&*storage, &log.dir, offset, created_ms)?,
             };
-            for snapshot in log.snapshot_offsets()? {
+            for snapshot in log.stored().snapshot_offsets()? {
                 remove_if_there(&*storage, &log.dir.join(file_name(snapshot, ".snapshot")))?;
             }
             log.sync_dir()?;
@@ -604,9 +642,7 @@ impl Log {
             log.end_offset = offset;
             log.recovery_point = offset;
             log.stable_on_disk = offset;
-            log.producers = ProducerState::default();
-            log.newest_snapshot = None;
-            log.snapshot_at_end = false;
+            log.producers.clear();
             log.unsynced.files.clear();
             log.cuts += 1;
             log.epochs.clear();

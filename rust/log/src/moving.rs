@@ -308,9 +308,8 @@ impl Log {
 
     /// What files do not tell, of the same log where it was before.
     fn take_over(&mut self, before: &mut Log) {
-        self.producers = std::mem::take(&mut before.producers);
-        self.producers_known_from = before.producers_known_from;
-        self.stable_on_disk = self.producers.last_stable_offset(self.end_offset);
+        self.producers.take_over(&mut before.producers);
+        self.stable_on_disk = self.producers.state.last_stable_offset(self.end_offset);
         self.cuts = before.cuts + 1;
         self.recovery_point_seen = before.recovery_point_seen.max(self.recovery_point);
         for (segment, of_before) in self.segments.iter_mut().zip(&before.segments) {

@@ -15,21 +15,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use record::{BatchView, batch::HEADER_BYTES};
+use record::BatchView;
 
 use crate::checkpoints::{PARTITION_METADATA, read_partition_metadata, uuid_text, write_partition_metadata};
 use crate::config::LogConfig;
+use crate::flush::Unsynced;
 use crate::index::Hint;
 use crate::layout;
 use crate::leader_epochs::{self, LeaderEpochs};
-use crate::log::{Log, Unsynced};
-use crate::names::{file_name, parse_file_name};
-use crate::producer_state::ProducerState;
+use crate::log::Log;
+use crate::names::file_name;
+use crate::producers::Producers;
 use crate::recovery_report::{Recovered, RecoveryReport, Stop, Truncated};
-use crate::segment::{Found, Segment, SegmentFiles};
+use crate::scanner::Scanner;
+use crate::segment::{Segment, SegmentFiles};
 use crate::storage::{Storage, remove_if_there};
-use crate::txn_index::{self, AbortedTransaction};
-use crate::{Error, Result};
+use crate::{Error, Result, txn_index};
 
 pub struct OpenOptions {
     pub storage: Arc<dyn Storage>,
@@ -43,8 +44,6 @@ pub struct OpenOptions {
     pub now_ms: i64,
 }
 
-const SCAN_BYTES: usize = 1 << 20;
-
 /// What recovery has to go by where the log was not closed cleanly.
 struct Scan {
     /// Offset of the first segment that was read anew: producers and aborted transactions are made anew from there.
@@ -56,17 +55,6 @@ struct Scan {
 struct Unsound {
     why: String,
     is_rot: bool,
-}
-
-impl Segment {
-    /// Whether the batch at this position is whole and matches its CRC.
-    fn has_sound_batch(&self, storage: &dyn Storage, at: u64) -> Result<bool> {
-        let file = self.file(storage)?;
-        let batch = Scanner { file: &*file, size: self.size, at }.next(self.path())?;
-        Ok(batch.is_some_and(|batch| {
-            batch.is_ok_and(|bytes| BatchView::parse(&bytes).is_ok_and(|view| view.crc_is_valid()))
-        }))
-    }
 }
 
 impl Log {
@@ -100,9 +88,7 @@ impl Log {
             end_offset: 0,
             recovery_point,
             epochs,
-            producers: ProducerState::default(),
-            newest_snapshot: None,
-            snapshot_at_end: false,
+            producers: Producers::default(),
             // A process that was killed may have synced nothing.
             unsynced: Unsynced {
                 dir: !clean_shutdown || files.is_empty(),
@@ -113,7 +99,6 @@ impl Log {
             cuts: 0,
             recovery_point_seen: recovery_point,
             stable_on_disk: 0,
-            producers_known_from: 0,
             poisoned: None,
             are_segments_held: false,
         };
@@ -155,7 +140,7 @@ impl Log {
                 log.rebuild_producers(from)?;
             }
             // KAFKA: a cleanly stopped log without any snapshot had no producers.
-            None if log.snapshot_offsets()?.is_empty() => {}
+            None if log.stored().snapshot_offsets()?.is_empty() => {}
             None => log.rebuild_producers(log.end_offset)?,
         }
         log.is_changed |= scan_was_made || !report.remade.is_empty() || log.unsynced.epochs;
@@ -169,7 +154,7 @@ impl Log {
             });
         }
         if log.recovery_point == log.end_offset {
-            log.stable_on_disk = log.producers.last_stable_offset(log.end_offset);
+            log.stable_on_disk = log.producers.state.last_stable_offset(log.end_offset);
         }
         Ok((log, report))
     }
@@ -179,7 +164,7 @@ impl Log {
         let storage = &*self.storage;
         let Some(oldest) = self.segments.iter().find(|segment| segment.size > 0) else { return Ok(()) };
         let file = oldest.file(storage)?;
-        refuse_old_format(&Scanner { file: &*file, size: oldest.size, at: 0 }, oldest.path())
+        Scanner::new(oldest.path(), file, oldest.size).refuse_old_format()
     }
 
     /// Epochs from the headers of all batches.
@@ -301,7 +286,8 @@ impl Log {
             Err(Error::Corrupt { .. }) => false,
             Err(error) => return Err(error),
         };
-        let is_whole = leads_to_end && last_at.map_or(Ok(true), |at| old.has_sound_batch(&*storage, at))?;
+        let is_sound = |at| Scanner::new(old.path(), old.file(&*storage)?, old.size).has_sound_batch_at(at);
+        let is_whole = leads_to_end && last_at.map_or(Ok(true), is_sound)?;
         if is_whole {
             segments[at] = fresh;
         }
@@ -322,11 +308,11 @@ impl Log {
         fresh.offset_index.file.truncate_file(&*storage)?;
         fresh.time_index.file.truncate_file(&*storage)?;
         let file = fresh.file(&*storage)?;
-        let mut reader = Scanner { file: &*file, size, at: 0 };
+        let mut reader = Scanner::new(old.path(), file, size);
         let mut next = base_offset;
         let outcome = loop {
-            let position = reader.at;
-            let batch = match reader.next(fresh.path())? {
+            let position = reader.position();
+            let batch = match reader.next()? {
                 None => break Ok(()),
                 Some(Err(why)) => break Err(Unsound { why, is_rot: false }),
                 Some(Ok(batch)) => batch,
@@ -335,7 +321,7 @@ impl Log {
             let continues = view.base_offset() >= next && view.last_offset() >= view.base_offset();
             if !view.crc_is_valid() || !continues || view.last_offset() == i64::MAX {
                 let why = format!("batch at position {position} does not match its CRC or the offsets before it");
-                break Err(Unsound { why, is_rot: reader.has_sound_batch_behind(next, fresh.path())? });
+                break Err(Unsound { why, is_rot: reader.has_sound_batch_behind(next)? });
             }
             next = view.next_offset();
             fresh.note(&*storage, &view, position, interval)?;
@@ -345,7 +331,7 @@ impl Log {
         };
         report.scanned_bytes += fresh.size;
         if outcome.is_err() {
-            refuse_old_format(&reader, fresh.path())?;
+            reader.refuse_old_format()?;
         }
         self.segments[at] = fresh;
         Ok((next, outcome))
@@ -391,102 +377,6 @@ impl Log {
         }
         Ok(from)
     }
-
-    pub(crate) fn snapshot_offsets(&self) -> Result<Vec<i64>> {
-        let names = self.storage.list(&self.dir).map_err(|e| Error::storage(&self.dir, e))?;
-        let offset = |(name, _): &(String, u64)| match parse_file_name(name)? {
-            (offset, ".snapshot") => Some(offset),
-            _ => None,
-        };
-        let mut offsets: Vec<i64> = names.iter().filter_map(offset).collect();
-        offsets.sort_unstable();
-        Ok(offsets)
-    }
-
-    /// Producers from the newest sound snapshot up to `offset_max`, and the batches behind it. Aborted transactions
-    /// whose entry is missing get one.
-    pub(crate) fn rebuild_producers(&mut self, offset_max: i64) -> Result<()> {
-        let storage = self.storage.clone();
-        let mut producers = ProducerState::default();
-        let mut from = self.segments[0].base_offset;
-        self.newest_snapshot = None;
-        for offset in self.snapshot_offsets()?.into_iter().rev() {
-            let path = self.dir.join(file_name(offset, ".snapshot"));
-            if offset > self.end_offset || offset < from {
-                // Of a future that was cut off: gone for good, since the log may come to end there again. Or of a past that
-                // was deleted, with markers that end what it says is open.
-                remove_if_there(&*storage, &path)?;
-                self.sync_dir()?;
-                continue;
-            }
-            self.newest_snapshot = self.newest_snapshot.max(Some(offset));
-            if offset > offset_max {
-                continue;
-            }
-            let bytes = storage.read(&path).map_err(|e| Error::storage(&path, e))?;
-            if let Some(state) = ProducerState::decode_snapshot(&bytes) {
-                (producers, from) = (state, offset);
-                break;
-            }
-            remove_if_there(&*storage, &path)?;
-        }
-        self.snapshot_at_end = from == self.end_offset;
-        self.producers_known_from = from;
-        let Log { segments, unsynced, .. } = self;
-        for segment in segments {
-            if from >= self.end_offset {
-                break;
-            }
-            let first = match segment.find(&*storage, from) {
-                Ok(Some(first)) => first,
-                Ok(None) | Err(Error::Corrupt { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let path = self.dir.join(file_name(segment.base_offset, ".txnindex"));
-            let known = txn_index::read(&*storage, &path)?.last().map_or(-1, |aborted| aborted.last_offset);
-            let mut outcome = Ok(());
-            let hint = Hint { position: first.position, last_offset: Some(first.last_offset) };
-            let walked = segment.walk(&*storage, hint, |found, header| {
-                from = found.last_offset.saturating_add(1);
-                match replay(&*storage, segment, &mut producers, found, header) {
-                    Ok(Some(aborted)) if aborted.last_offset > known => {
-                        unsynced.file(segment.base_offset, ".txnindex");
-                        outcome = txn_index::append(&*storage, &path, &aborted);
-                    }
-                    Ok(_) => {}
-                    Err(error) => outcome = Err(error),
-                }
-                outcome.is_ok()
-            });
-            outcome?;
-            match walked {
-                // Rot in a segment that was not scanned: what stands before and behind it counts.
-                Ok(_) | Err(Error::Corrupt { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.producers = producers;
-        Ok(())
-    }
-}
-
-/// Applies one batch of the log: a header is enough for data, a marker is read whole.
-fn replay(
-    storage: &dyn Storage,
-    segment: &Segment,
-    producers: &mut ProducerState,
-    found: &Found,
-    header: &BatchView<'_>,
-) -> Result<Option<AbortedTransaction>> {
-    if !header.has_producer() {
-        return Ok(None);
-    }
-    if !header.is_control() {
-        return Ok(producers.apply(header));
-    }
-    let bytes = segment.read_batch(storage, found)?;
-    let view = BatchView::parse(&bytes).map_err(|e| Error::corrupt(segment.path(), e.to_string()))?;
-    Ok(producers.apply(&view))
 }
 
 /// The directory is of this topic. True if partition.metadata was written, and is not on the disk yet.
@@ -529,75 +419,4 @@ fn open_segments(
         segments.push(Segment::create(storage, dir, 0, now_ms)?);
     }
     Ok((segments, files.iter().map(|found| found.has_offset_index && found.has_time_index).collect()))
-}
-
-/// Refuses the log if what stands where the reader is, is a whole message of format v0 or v1.
-fn refuse_old_format(reader: &Scanner<'_>, path: &Path) -> Result<()> {
-    const CRC_AT: usize = 12;
-    const MAGIC_AT: usize = 16;
-    let mut header = [0; MAGIC_AT + 1];
-    let read = reader.file.read_at(&mut header, reader.at).map_err(|e| Error::storage(path, e))?;
-    let magic = header[MAGIC_AT];
-    let size = header[8..].first_chunk().map_or(0, |size| i32::from_be_bytes(*size)) as i64 + CRC_AT as i64;
-    let left = reader.size.saturating_sub(reader.at);
-    if read < header.len() || magic > 1 || size <= header.len() as i64 || size as u64 > left {
-        return Ok(());
-    }
-    let mut message = vec![0; size as usize];
-    let read = reader.file.read_at(&mut message, reader.at).map_err(|e| Error::storage(path, e))?;
-    let crc = header[CRC_AT..].first_chunk().map_or(0, |crc| u32::from_be_bytes(*crc));
-    if read < message.len() || record::crc32c::crc32(&message[MAGIC_AT..]) != crc {
-        return Ok(());
-    }
-    Err(Error::corrupt(
-        path,
-        format!(
-            "holds messages of format v{magic}, written before Kafka 0.11; only v2 is read here. Nothing was changed: copy the              topic with Apache Kafka (a consumer and a producer rewrite it in v2), or move this directory out of log.dirs"
-        ),
-    ))
-}
-
-/// Reads a segment's batches one after the other, in large pieces' worth of memory at most.
-struct Scanner<'a> {
-    file: &'a dyn crate::storage::StorageFile,
-    size: u64,
-    at: u64,
-}
-
-impl Scanner<'_> {
-    /// Whether what stands here is a whole batch of offsets behind `offset`.
-    fn has_sound_batch_behind(&mut self, offset: i64, path: &Path) -> Result<bool> {
-        let here = self.at;
-        let found = self.next(path)?.and_then(std::result::Result::ok);
-        self.at = here;
-        let is_sound = |view: BatchView<'_>| view.crc_is_valid() && view.base_offset() > offset;
-        Ok(found.is_some_and(|bytes| BatchView::parse(&bytes).is_ok_and(is_sound)))
-    }
-
-    /// None at a clean end; Some(Err) where what follows is no batch.
-    fn next(&mut self, path: &Path) -> Result<Option<std::result::Result<Vec<u8>, String>>> {
-        let left = self.size - self.at;
-        if left == 0 {
-            return Ok(None);
-        }
-        let mut header = [0; HEADER_BYTES];
-        let read = self.file.read_at(&mut header, self.at).map_err(|e| Error::storage(path, e))?;
-        let size = BatchView::promised_bytes(&header).filter(|_| read == HEADER_BYTES && header[16] == 2);
-        let Some(size) = size.filter(|size| *size as u64 <= left) else {
-            return Ok(Some(Err(format!("no whole batch at position {}", self.at))));
-        };
-        let mut batch = Vec::new();
-        while batch.len() < size {
-            let from = batch.len();
-            batch.resize(size.min(from + SCAN_BYTES), 0);
-            let position = self.at + from as u64;
-            let read = self.file.read_at(&mut batch[from..], position).map_err(|e| Error::storage(path, e))?;
-            if read == 0 {
-                return Ok(Some(Err(format!("batch at position {} is cut short", self.at))));
-            }
-            batch.truncate(from + read);
-        }
-        self.at += size as u64;
-        Ok(Some(Ok(batch)))
-    }
 }

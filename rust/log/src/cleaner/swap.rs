@@ -172,7 +172,7 @@ impl Log {
             for covered in &cleaned.covers {
                 let base = covered.base_offset;
                 // Where no segment starts any more, a snapshot of the producers is needed only if it is the newest.
-                let with_snapshot = base != base_offset && log.newest_snapshot != Some(base);
+                let with_snapshot = base != base_offset && log.producers.newest_snapshot != Some(base);
                 log.doom_files(base, with_snapshot, &mut doomed)?;
             }
             log.sync_dir()?;
@@ -201,7 +201,7 @@ impl Log {
     /// What a cleaning of this log would need to know. None if it is not compacted, or not written any more.
     pub fn cleanable(&self, high_watermark: i64, checkpoint: Option<i64>) -> Option<Cleanable> {
         // What a snapshot tells as ended may have been ended by a marker at or above the high watermark.
-        let is_known = high_watermark >= self.producers_known_from;
+        let is_known = high_watermark >= self.producers.known_from;
         if self.are_segments_held
             || !self.config.compacted
             || self.is_poisoned()
@@ -229,6 +229,6 @@ impl Log {
 
     /// The last record of each producer that is known.
     pub fn last_records(&self) -> LastRecords {
-        LastRecords { by_producer: self.producers.last_records(), end_offset: self.end_offset }
+        LastRecords { by_producer: self.producers.state.last_records(), end_offset: self.end_offset }
     }
 }
