@@ -1,4 +1,4 @@
-//! Bringing a log to the disk, in three steps, so that the slow one needs no lock:
+//! Bringing a log to the disk, in three steps, so that the slow one needs no lock. The first and the last are the log's:
 //!
 //! ```text
 //!   plan_flush  what is to be synced as of now; costs nothing to speak of

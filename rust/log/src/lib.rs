@@ -10,8 +10,8 @@
 //!   journal        of a directory: what is acknowledged once it is on the disk      names     of files and directories
 //!   cleaner        compaction                scrub  sealed segments, looked at again
 //!   moving         to another log directory
-//!   recovery_report  what opening came to
-//!   producers      of one log, with their snapshots                                 scanner   batches of which nothing is believed
+//!   recovery_report  what opening came to      rolling  when a segment is full      slice     what a read gives
+//!   producers      of one log, with their snapshots                                 scanner   of batches, trusting none
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -39,15 +39,17 @@ mod producers;
 mod recovery;
 mod recovery_report;
 pub mod retention;
+mod rolling;
 mod scanner;
 pub mod scrub;
 mod segment;
+mod slice;
 pub mod storage;
 pub mod txn_index;
 
 pub use self::config::{CompactionRules, LogConfig, RetentionRules};
 pub use self::flush::Flush;
-pub use self::log::{AppendInfo, Log, ReadError, ReadSlice};
+pub use self::log::{AppendInfo, Log};
 pub use self::lookup::TimestampOffset;
 pub use self::recovery::OpenOptions;
 pub use self::recovery_report::{Recovered, RecoveryReport, Stop, Truncated};
@@ -55,6 +57,7 @@ pub use self::retention::Doomed;
 pub use log_dirs::{DirOffsets, LogDir};
 pub use names::partition_dir_name;
 pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};
+pub use slice::{ReadError, ReadSlice};
 pub use storage::{FileStorage, Storage, StorageFile};
 
 use std::fmt;

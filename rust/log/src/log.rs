@@ -18,9 +18,11 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::names::{doomed_dir_name, file_name};
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError};
 use crate::producers::{Producers, Stored};
+use crate::rolling::must_roll;
 use crate::segment::Segment;
+use crate::slice::{ReadError, ReadSlice, slice};
+use crate::storage::Storage;
 pub(crate) use crate::storage::remove_if_there;
-use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result, txn_index};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,27 +30,6 @@ pub struct AppendInfo {
     pub first_offset: i64,
     pub last_offset: i64,
     pub rolled: bool,
-}
-
-/// A region of whole batches in one segment's file.
-pub struct ReadSlice {
-    pub file: Arc<dyn StorageFile>,
-    pub position: u64,
-    pub len: usize,
-    /// The log ends where it ends.
-    pub is_last: bool,
-}
-
-#[derive(Debug)]
-pub enum ReadError {
-    OffsetOutOfRange { start: i64, end: i64 },
-    Storage(Error),
-}
-
-impl From<Error> for ReadError {
-    fn from(error: Error) -> Self {
-        ReadError::Storage(error)
-    }
 }
 
 pub struct Log {
@@ -229,7 +210,8 @@ impl Log {
             return Err(Error::Discontinuous { expected: view.base_offset(), found: view.last_offset() });
         }
         self.guarded(|log| {
-            let rolled = log.must_roll(&view, now_ms);
+            let Log { segments, storage, config, .. } = &*log;
+            let rolled = segments.last().is_some_and(|active| must_roll(active, &**storage, config, &view, now_ms));
             if rolled {
                 log.roll(now_ms)?;
             }
@@ -248,46 +230,6 @@ impl Log {
             }
             Ok(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled })
         })
-    }
-
-    fn must_roll(&self, batch: &BatchView<'_>, now_ms: i64) -> bool {
-        let Some(active) = self.segments.last().filter(|active| active.size > 0) else { return false };
-        let index_full = |file: &crate::index::IndexFile, entry_bytes: usize| {
-            file.entry_count(&*self.storage) + 1 >= self.config.index_bytes_max / entry_bytes
-        };
-        // KAFKA: time runs by the timestamps of first and incoming batch where they are known, else by the clock.
-        let waited_ms = match (active.rolling_from_ms, batch.max_timestamp()) {
-            (Some(from), newest) if from >= 0 && newest >= 0 => newest - from,
-            _ => now_ms - active.created_ms,
-        };
-        active.size + batch.size_bytes() as u64 > self.config.segment_bytes
-            || waited_ms > self.segment_ms() - self.jitter_ms(active.base_offset)
-            || batch.last_offset() - active.base_offset > i64::from(i32::MAX)
-            || index_full(&active.offset_index.file, 8)
-            || index_full(&active.time_index.file, 12)
-    }
-
-    /// What waits in the active segment is not compacted, so that none of it may wait for longer than that allows.
-    fn segment_ms(&self) -> i64 {
-        match self.config.compaction.lag_ms_max {
-            lag_ms_max if self.config.compacted && lag_ms_max > 0 => self.config.segment_ms.min(lag_ms_max),
-            _ => self.config.segment_ms,
-        }
-    }
-
-    /// What a segment is rolled earlier by: the same whenever it is asked, and another for each segment of each log, so
-    /// that not all of them roll at once.
-    fn jitter_ms(&self, base_offset: i64) -> i64 {
-        let Some(below) =
-            u64::try_from(self.config.segment_jitter_ms.min(self.config.segment_ms)).ok().filter(|ms| *ms > 0)
-        else {
-            return 0;
-        };
-        let name = self.dir.as_os_str().as_encoded_bytes();
-        let mixed = name.iter().fold(base_offset as u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
-        });
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) as i64 % below as i64
     }
 
     /// Starts a new segment at the end of the log, unless the active one is empty. Nothing is synced, so that whoever
@@ -463,38 +405,12 @@ impl Log {
         min_one: bool,
         upper_offset: i64,
     ) -> std::result::Result<Option<ReadSlice>, ReadError> {
-        if offset < self.start_offset || offset > self.end_offset {
+        let within = self.start_offset..=self.end_offset;
+        if !within.contains(&offset) {
             return Err(ReadError::OffsetOutOfRange { start: self.start_offset, end: self.end_offset });
         }
-        let storage = &*self.storage;
-        let Some(mut at) = self.segment_of(offset) else { return Ok(None) };
-        // After compaction a segment may end before the offset looked for: the next one has it.
-        let (segment, first) = loop {
-            let Some(segment) = self.segments.get(at) else { return Ok(None) };
-            match segment.find(storage, offset)? {
-                Some(first) => break (segment, first),
-                None => at += 1,
-            }
-        };
-        if first.last_offset >= upper_offset {
-            return Ok(None);
-        }
-        let first_end = first.position + first.size_bytes as u64;
-        let mut end = segment.boundary_before(storage, first.position, first.position + bytes_max as u64)?;
-        if upper_offset < self.end_offset
-            && let Some(bound) = segment.find(storage, upper_offset)?
-        {
-            end = end.min(bound.position);
-        }
-        if end < first_end {
-            if !min_one {
-                return Ok(None);
-            }
-            end = first_end;
-        }
-        let file = segment.file(storage)?;
-        let is_last = end == segment.size && at + 1 == self.segments.len();
-        Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize, is_last }))
+        let bound = (upper_offset < self.end_offset).then_some(upper_offset);
+        Ok(slice(&self.segments, &*self.storage, offset, (bytes_max, min_one), bound)?)
     }
 
     /// (producer id, first offset) of the transactions aborted among `from..upper_offset`, by first offset.

@@ -1,0 +1,70 @@
+//! A read of a log, as a region of one segment's file: found by the indexes and a few headers, and not read.
+
+use std::sync::Arc;
+
+use crate::segment::Segment;
+use crate::storage::{Storage, StorageFile};
+use crate::{Error, Result};
+
+/// A region of whole batches in one segment's file.
+pub struct ReadSlice {
+    pub file: Arc<dyn StorageFile>,
+    pub position: u64,
+    pub len: usize,
+    /// The log ends where it ends.
+    pub is_last: bool,
+}
+
+#[derive(Debug)]
+pub enum ReadError {
+    OffsetOutOfRange { start: i64, end: i64 },
+    Storage(Error),
+}
+
+impl From<Error> for ReadError {
+    fn from(error: Error) -> Self {
+        ReadError::Storage(error)
+    }
+}
+
+/// Whole batches from the one that holds `offset`, ending before `bound` if there is one, within so many bytes; or the first,
+/// however large, if it is to be given at any rate. None where nothing may be given.
+pub fn slice(
+    segments: &[Segment],
+    storage: &dyn Storage,
+    offset: i64,
+    (bytes_max, min_one): (usize, bool),
+    bound: Option<i64>,
+) -> Result<Option<ReadSlice>> {
+    let Some(from) = segments.partition_point(|each| each.base_offset <= offset).checked_sub(1) else {
+        return Ok(None);
+    };
+    // After compaction a segment may end before the offset looked for: the next one has it.
+    let mut at = from;
+    let (segment, first) = loop {
+        let Some(segment) = segments.get(at) else { return Ok(None) };
+        match segment.find(storage, offset)? {
+            Some(first) => break (segment, first),
+            None => at += 1,
+        }
+    };
+    if bound.is_some_and(|bound| first.last_offset >= bound) {
+        return Ok(None);
+    }
+    let first_end = first.position + first.size_bytes as u64;
+    let mut end = segment.boundary_before(storage, first.position, first.position + bytes_max as u64)?;
+    if let Some(bound) = bound
+        && let Some(bound) = segment.find(storage, bound)?
+    {
+        end = end.min(bound.position);
+    }
+    if end < first_end {
+        if !min_one {
+            return Ok(None);
+        }
+        end = first_end;
+    }
+    let file = segment.file(storage)?;
+    let is_last = end == segment.size && at + 1 == segments.len();
+    Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize, is_last }))
+}
