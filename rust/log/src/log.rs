@@ -234,8 +234,8 @@ impl Log {
 
     /// Starts a new segment at the end of the log, unless the active one is empty. Nothing is synced, so that whoever
     /// appends does not wait: a flush is due. Only where a checkpoint may say that all of it is on the disk (its records are,
-    /// or it is one of before a cut), recovery would not look at what is sealed here: there it is synced at once; and so it is in a
-    /// compacted log, where recovery could not tell a loss from what was compacted away.
+    /// or it is one of before a cut), recovery would not look at what is sealed here: there it is synced at once; and so it is
+    /// in a compacted log, where recovery could not tell a loss from what was compacted away.
     pub fn roll(&mut self, now_ms: i64) -> Result<()> {
         if self.segments.last().is_some_and(|active| active.size == 0) {
             return Ok(());

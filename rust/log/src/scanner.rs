@@ -93,7 +93,9 @@ impl<'a> Scanner<'a> {
         Err(Error::corrupt(
             self.path,
             format!(
-                "holds messages of format v{magic}, written before Kafka 0.11; only v2 is read here. Nothing was changed: copy the              topic with Apache Kafka (a consumer and a producer rewrite it in v2), or move this directory out of log.dirs"
+                "holds messages of format v{magic}, written before Kafka 0.11; only v2 is read here. Nothing was changed: \
+                 copy the topic with Apache Kafka (a consumer and a producer rewrite it in v2), or move this directory out of \
+                 log.dirs"
             ),
         ))
     }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `end` is where the segment begins that holds the first offset of any of these: the last stable offset, the high
-//! watermark, what is not on the disk yet or belongs to a transaction whose marker is not, the active segment, a record younger than `min.compaction.lag.ms`.
+//! watermark, what is not on the disk yet or belongs to a transaction whose marker is not, the active segment, a record
+//! younger than `min.compaction.lag.ms`.
 
 use crate::config::CompactionRules;
 use crate::segment::SegmentFacts;
