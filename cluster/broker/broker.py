@@ -323,10 +323,7 @@ class Broker:
         def published(value: Any, error: str | None) -> None:
             if error is not None:
                 raise RuntimeError(f"the view cannot be published: {error}")
-            for topic_id, partition, why in value[1]:
-                log.error("partition %d of topic %s is offline: %s", partition, topic_id.hex(), why)
-            if value[2]:
-                self._nursery.start_soon(self.lifecycle.assign_directories, self._placements(value[2]))
+            self._logs_opened(value)
             self._take_image(after)
             self._published_offset = after.offset
             self._report_recovered(delta)
@@ -344,6 +341,14 @@ class Broker:
             published((after.offset, (), ()), None)
         else:
             self.plane.publish(view, published)
+
+    def _logs_opened(self, published: Any) -> None:
+        """Tells what could not be opened, and the controller where the rest lies that is new."""
+        _, failed, placed = published
+        for topic_id, partition, why in failed:
+            log.error("partition %d of topic %s is offline: %s", partition, topic_id.hex(), why)
+        if placed:
+            self._nursery.start_soon(self.lifecycle.assign_directories, self._placements(placed))
 
     def _own_directories(self) -> OwnDirectories:
         own = {path: self._identity(path).directory_id for path in self.node.log_dirs if path in self._directories}
@@ -498,6 +503,7 @@ class Broker:
         )
         await self.lifecycle.register(self.bound, settings["initial.broker.registration.timeout.ms"])
         await self.published(self.lifecycle.broker_epoch + 1)
+        self._logs_opened(await self.plane.set_strays_aside())
         self._listen()
         await self.lifecycle.unfence()
         await self.published(-1)

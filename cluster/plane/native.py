@@ -191,6 +191,11 @@ class NativePlane:
         native.brokers = delta.brokers
         self.core.publish(self.expect(done), native)
 
+    async def set_strays_aside(self) -> Any:
+        """Logs that are of no partition in the view are set aside, now that it is as new as this broker's registration.
+        Gives what `publish` completes with."""
+        return await self._ask(self.core.set_strays_aside)
+
     async def list_offsets(self, wanted: list[Any]) -> list[Any]:
         return await self._ask(self.core.list_offsets, wanted)
 

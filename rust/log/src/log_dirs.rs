@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoints::{self, Offsets};
 use crate::log::Log;
 use crate::moving::{self, Settled};
-use crate::names::{is_doomed, parse_future_dir_name, parse_partition_dir_name};
+use crate::names::{is_doomed, parse_future_dir_name, parse_partition_dir_name, stray_dir_name};
 use crate::recovery_report::Stop;
 use crate::storage::{FileStorage, Storage};
 use crate::{Error, Result};
@@ -22,6 +22,8 @@ pub struct LogDir {
     log_start_offsets: Offsets,
     high_watermarks: Offsets,
     existing: HashSet<String>,
+    /// Of these: what was not opened since.
+    unclaimed: HashSet<String>,
     /// Directories of logs that were to move here, and of those that were to be removed.
     futures: Vec<String>,
     doomed: Vec<String>,
@@ -97,6 +99,19 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Names of the directories in `path`. A file may be called as if it were one: a journal's name ends with its number.
+fn directories(path: &Path) -> std::io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
+            found.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(found)
+}
+
 /// One call for a whole file system, instead of one for each of a directory's many files.
 fn sync_file_system(path: &Path) -> std::io::Result<()> {
     let dir = File::open(path)?;
@@ -121,9 +136,9 @@ impl LogDir {
         let _lock = lock(&path.join(".lock"))?;
         let (clean, broker_epoch) = checkpoints::take_clean_shutdown(storage, path)?;
         let offsets = |name| checkpoints::read_offsets(storage, &path.join(name));
-        let names = storage.list(path).map_err(|e| Error::storage(path, e))?;
+        let names = directories(path).map_err(|e| Error::storage(path, e))?;
         let (mut existing, mut futures, mut doomed) = (HashSet::new(), Vec::new(), Vec::new());
-        for (name, _) in names {
+        for name in names {
             match name {
                 name if parse_partition_dir_name(&name).is_some() => drop(existing.insert(name)),
                 name if parse_future_dir_name(&name).is_some() => futures.push(name),
@@ -141,6 +156,7 @@ impl LogDir {
             recovery_points: offsets(checkpoints::RECOVERY_POINTS)?,
             log_start_offsets: offsets(checkpoints::LOG_START_OFFSETS)?,
             high_watermarks: offsets(checkpoints::HIGH_WATERMARKS)?,
+            unclaimed: existing.clone(),
             existing,
             futures,
             doomed,
@@ -161,6 +177,7 @@ impl LogDir {
 
     /// A partition's log was opened, and so found whole. Once all were, a process that is killed leaves no more to be proved.
     pub fn proved(&mut self, dir_name: &str) {
+        self.unclaimed.remove(dir_name);
         self.unproven.remove(dir_name);
         if let Some(life) = self.life.take_if(|_| self.unproven.is_empty()) {
             // Without it the next start reads more; and what a power failure leaves of it names another life.
@@ -189,6 +206,21 @@ impl LogDir {
     /// Names of the partition directories that were here at the start.
     pub fn existing(&self) -> impl Iterator<Item = &str> {
         self.existing.iter().map(String::as_str)
+    }
+
+    /// Those of them that nobody has opened since.
+    pub fn unclaimed(&self) -> impl Iterator<Item = &str> {
+        self.unclaimed.iter().map(String::as_str)
+    }
+
+    /// Renames a partition's directory that is of no partition any more; it stays, and nobody looks at it again.
+    pub fn set_aside(&mut self, dir_name: &str, unique: &str) -> Result<PathBuf> {
+        let (from, to) = (self.path.join(dir_name), self.path.join(stray_dir_name(dir_name, unique)));
+        let renamed = FileStorage.rename(&from, &to).and_then(|()| FileStorage.sync_dir(&self.path));
+        renamed.map_err(|e| Error::storage(&from, e))?;
+        self.existing.remove(dir_name);
+        self.proved(dir_name);
+        Ok(to)
     }
 
     /// What the last process had no time to remove.
@@ -248,6 +280,7 @@ pub fn settle_moves(dirs: &mut [LogDir], are_all_here: bool) -> Result<HashMap<S
                     if !dir.clean && !dir.outlived {
                         dir.unproven.insert(name.clone());
                     }
+                    dir.unclaimed.insert(name.clone());
                     dir.existing.insert(name);
                 }
                 Settled::Elsewhere if are_all_here => {
@@ -283,6 +316,23 @@ mod tests {
         assert_eq!(LogDir::open(&dir).unwrap().stop(), Stop::Killed);
         std::fs::write(dir.join(LIFE), life.replace(' ', "0 ")).unwrap();
         assert_eq!(LogDir::open(&dir).unwrap().stop(), Stop::Unknown, "another run of the machine");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn files_are_no_partitions_whatever_they_are_called() {
+        let dir = std::env::temp_dir().join(format!("pykafkacore-files-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("a-0")).unwrap();
+        std::fs::create_dir_all(dir.join(METADATA_PARTITION)).unwrap();
+        std::fs::write(dir.join(".journal-00000001795298548619-1"), "").unwrap();
+        let mut opened = LogDir::open(&dir).unwrap();
+        assert_eq!(opened.unclaimed().collect::<Vec<_>>(), ["a-0"]);
+        assert!(!opened.has_partition(".journal-00000001795298548619-1"));
+        let unique = "00112233445566778899aabbccddeeff";
+        assert_eq!(opened.set_aside("a-0", unique).unwrap(), dir.join(format!("a-0.{unique}-stray")));
+        assert_eq!(opened.unclaimed().count(), 0);
+        drop(opened);
+        assert_eq!(LogDir::open(&dir).unwrap().unclaimed().count(), 0);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

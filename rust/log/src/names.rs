@@ -10,7 +10,15 @@ pub fn partition_dir_name(topic: &str, partition: i32) -> String {
 
 /// `<topic>-<partition>.<32 hex digits>-delete`
 pub fn doomed_dir_name(name: &str, unique: &str) -> String {
-    let suffix = format!(".{unique}-delete");
+    cut_dir_name(name, &format!(".{unique}-delete"))
+}
+
+/// `<topic>-<partition>.<32 hex digits>-stray`
+pub fn stray_dir_name(name: &str, unique: &str) -> String {
+    cut_dir_name(name, &format!(".{unique}-stray"))
+}
+
+fn cut_dir_name(name: &str, suffix: &str) -> String {
     let room = NAME_CHARS_MAX.saturating_sub(suffix.len());
     let kept = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     format!("{}{suffix}", &name[..kept])

@@ -201,6 +201,12 @@ impl DataPlane {
         Ok(())
     }
 
+    /// The view is as new as this broker's registration: logs that are of none of its partitions are set aside. Completes as
+    /// `publish` does.
+    fn set_strays_aside(&self, ticket: u64) {
+        self.inner.set_strays_aside(ticket);
+    }
+
     /// The metadata offset of the view that readers see now.
     #[getter]
     fn metadata_offset(&self) -> i64 {

@@ -185,6 +185,12 @@ impl DataPlane {
         self.publisher_thread.lock().submit(ticket, move || publisher.lock().publish(delta));
     }
 
+    /// The view is as new as this broker's registration: logs that are of none of its partitions are set aside.
+    pub fn set_strays_aside(&self, ticket: Ticket) {
+        let publisher = self.publisher.clone();
+        self.publisher_thread.lock().submit(ticket, move || publisher.lock().set_strays_aside());
+    }
+
     /// Each replica is to lie in the log directory with this path.
     pub fn alter_dirs(&self, ticket: Ticket, wanted: Vec<(PartitionRef, PathBuf)>) {
         let publisher = self.publisher.clone();

@@ -7,7 +7,7 @@
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   asked       what the jobs are, and what came of them
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
-//!   recovering  what a start after an unclean stop tells
+//!   recovering  what a start after an unclean stop tells        strays      logs that belong to no partition here
 //!   decided     what coordinators write and read back
 //!   disk        the disk under a log directory
 //!   moves       of replicas, from one to another                mover       the thread that does them
@@ -38,6 +38,7 @@ mod recovering;
 mod rounds;
 mod scrubbing;
 pub mod shared;
+mod strays;
 pub mod sys;
 mod sys_options;
 mod throttle;

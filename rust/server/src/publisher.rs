@@ -28,6 +28,7 @@ use crate::disk::DirDisk;
 use crate::moves::{Moves, unique_suffix};
 use crate::recovering::Recovering;
 use crate::shared::wall_clock_ms;
+use crate::strays::{strays, told_of_stray};
 use crate::upcall::{Level, UpcallQueue};
 
 pub struct TopicChange {
@@ -366,6 +367,43 @@ impl Publisher {
         }
         self.flushed_by_time.remove(&id);
         view.remove_topic(id);
+    }
+
+    /// The view has all that the metadata had when this broker joined: what lay here at the start and is of no partition in
+    /// it that is hosted here is set aside, and never removed. A topic that was made again gets a log of its own.
+    pub fn set_strays_aside(&mut self) -> JobResult {
+        let mut view = View::clone(&self.published.load());
+        let mut freed = HashSet::new();
+        for Dir { log_dir, log_count, disk, .. } in self.dirs.iter_mut().filter(|dir| dir.disk.fenced().is_none()) {
+            for name in strays(log_dir, &view, self.node_id) {
+                match log_dir.set_aside(&name, &unique_suffix()) {
+                    Ok(path) => {
+                        *log_count = log_count.saturating_sub(1);
+                        self.upcalls.notice(Level::Warning, told_of_stray(&log_dir.path().join(&name), &path));
+                        freed.insert(name);
+                    }
+                    Err(error) => {
+                        disk.fence(&error.to_string());
+                        break;
+                    }
+                }
+            }
+        }
+        let has_no_log = |partition: &&Arc<Partition>| {
+            let name = log::partition_dir_name(&partition.topic.name, partition.index);
+            freed.contains(&name) && !partition.has_log()
+        };
+        let again: Vec<_> = view.partitions().filter(has_no_log).cloned().collect();
+        let mut failed = Vec::new();
+        for partition in again {
+            let ((topic_id, index), leadership) = (partition.key(), partition.leadership());
+            let change = PartitionChange { topic_id, index, directory_id: Uuid::default(), leadership };
+            if let Err(reason) = self.apply_partition(&mut view, change) {
+                failed.push((topic_id, index, reason));
+            }
+        }
+        let placed = std::mem::take(&mut self.placed);
+        JobResult::Published { metadata_offset: self.published.metadata_offset(), failed, placed }
     }
 
     fn dir_at(&self, path: &Path) -> Option<usize> {
