@@ -395,8 +395,8 @@ fn check_identity(storage: &dyn Storage, dir: &Path, topic_id: &[u8; 16], report
         Some(found) => Err(Error::corrupt(
             &dir.join(PARTITION_METADATA),
             format!(
-                "topic_id is {}, but the cluster has {} for this topic: the directory is of an earlier topic of that \
-                 name. Move it out of log.dirs",
+                "topic_id is {}, but the cluster has {} for this topic: the directory is of an earlier topic of that name. \
+                 A start of the broker sets it aside; where it stays, move it out of log.dirs",
                 uuid_text(&found),
                 uuid_text(topic_id)
             ),
