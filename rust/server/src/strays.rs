@@ -12,7 +12,8 @@ use replica::view::View;
 use wire::Uuid;
 
 /// KAFKA: a log is a stray where the partition that its topic id names is not, or has no replica here; and where it has no
-/// topic id, for then nothing was ever appended. One that merely could not be opened is none.
+/// topic id, for then nothing was ever appended. One that merely could not be opened is none, nor one whose id cannot be read:
+/// it stays where it is, offline, with the reason.
 pub fn strays(dir: &LogDir, view: &View, node_id: i32) -> Vec<String> {
     let is_hosted = |name: &str, id: Uuid| {
         let index = parse_partition_dir_name(name).map(|(_, index)| index);
@@ -21,7 +22,7 @@ pub fn strays(dir: &LogDir, view: &View, node_id: i32) -> Vec<String> {
     };
     let is_stray = |name: &&str| match read_partition_metadata(&FileStorage, &dir.path().join(name)) {
         Ok(Some(id)) => !is_hosted(name, id),
-        Ok(None) | Err(log::Error::Corrupt { .. }) => true,
+        Ok(None) => true,
         Err(_) => false,
     };
     dir.unclaimed().filter(is_stray).map(str::to_owned).collect()
