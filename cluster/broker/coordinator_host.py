@@ -152,8 +152,12 @@ class CoordinatorHost:
         place = (self._topic_id, hosted.partition)
         shard = self._kind.make_shard(hosted.partition, hosted.leader_epoch)
         error, leader_epoch, offset, high_watermark, end_offset = self._plane.core.log_state(place)
-        if error or leader_epoch != hosted.leader_epoch:
-            log.warning("%s cannot be loaded: %s", name, Code(error).name if error else "another leader epoch")
+        if error == Code.NOT_LEADER_OR_FOLLOWER or (not error and leader_epoch != hosted.leader_epoch):
+            # As after a kill, when this broker's former life is fenced: the view is ahead, and the next image says so.
+            log.debug("%s is not loaded: its leadership has moved on", name)
+            return
+        if error:
+            log.warning("%s cannot be loaded: %s", name, Code(error).name)
             return
         try:
             while offset < end_offset:

@@ -75,7 +75,7 @@ pub fn state(published: &Published, reference: PartitionRef) -> Result<LogState,
             log_end_offset: log.log_end_offset(),
         })
     });
-    state.flatten().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    state.ok_or(ErrorCode::KAFKA_STORAGE_ERROR)?.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }
 
 /// Whole batches from `offset` on, some of them.
