@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use record::{BatchView, crc32c};
 
-use crate::log::{Log, remove_if_there};
-use crate::storage::{Blocks, Storage, StorageFile};
+use crate::log::Log;
+use crate::storage::{Blocks, Storage, StorageFile, remove_if_there};
 use crate::{Error, Result};
 
 const MAGIC: u32 = 0x504b_4a31;

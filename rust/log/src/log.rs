@@ -21,8 +21,7 @@ use crate::producers::{Producers, Stored};
 use crate::rolling::must_roll;
 use crate::segment::Segment;
 use crate::slice::{ReadError, ReadSlice, slice};
-use crate::storage::Storage;
-pub(crate) use crate::storage::remove_if_there;
+use crate::storage::{Storage, remove_if_there};
 use crate::{Error, Result, txn_index};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
