@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -64,6 +65,27 @@ def test_crates_depend_in_one_direction() -> None:
         section = text.split("[dependencies]")[1].split("\n[")[0]
         named = {line.split(".")[0].split(" ")[0] for line in section.splitlines() if line.strip()}
         assert named & set(order) <= allowed[crate], crate
+
+
+def modules_known_by(path: Path, crate: Path) -> set[str]:
+    """The crate's own top-level modules that a file uses, but for what its tests use."""
+    code = path.read_text().split("#[cfg(test)]\nmod ")[0]
+    known = {file.stem for file in crate.glob("*.rs")} | {each.name for each in crate.iterdir() if each.is_dir()}
+    grouped = re.findall(r"crate::\{([^;]*)\}", code)
+    named = re.findall(r"crate::(\w+)", code) + [name for group in grouped for name in re.findall(r"(\w+)", group)]
+    return known.intersection(named) - {path.relative_to(crate).parts[0].removesuffix(".rs")}
+
+
+@pytest.mark.parametrize("crate", ["record", "log", "wire", "replica", "server", "py"])
+def test_modules_of_a_crate_know_each_other_in_one_direction(crate: str) -> None:
+    root, known = ROOT / "rust" / crate / "src", dict[str, set[str]]()
+    for path in root.rglob("*.rs"):
+        if path.name != "lib.rs":
+            known.setdefault(path.relative_to(root).parts[0].removesuffix(".rs"), set()).update(modules_known_by(path, root))
+    while free := [module for module, others in known.items() if not others & known.keys()]:
+        for module in free:
+            del known[module]
+    assert not known, "these know each other in circles"
 
 
 def test_error_codes_of_both_languages_agree() -> None:
