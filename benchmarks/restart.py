@@ -4,7 +4,7 @@ Both are given the same batches of random bytes, are killed right behind the las
 turns. A partition serves when Metadata tells of no error and ListOffsets gives the end that was acknowledged. The page cache is
 warm, as after any kill of a process.
 
-Run: python -m benchmarks.restart [--gb 4] [--partitions 1000] [--runs 2] [--no-apache]
+Run: python -m benchmarks.restart [--gb 4] [--partitions 1000] [--runs 5] [--no-apache]
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=4)
     parser.add_argument("--partitions", type=int, default=1000)
     parser.add_argument("--batch-kib", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--no-apache", action="store_true")
     given = parser.parse_args()
     sides = [Ours] if given.no_apache or apache.missing() else [Ours, Apache]
