@@ -232,11 +232,12 @@ class SyncedBare(Bare):
         return [*super().command(), "--sync", "yes"]
 
 
-def settle(broker: Broker, deadline_s: float = 4) -> None:
+def settle(broker: Broker, fills_memory: bool, deadline_s: float = 4) -> None:
     """Before a run: little is left to be written back, for it must not pay for the one before it; and no memory is free, but
     full of a page cache that nobody needs, as on a machine that has run for a while."""
     _wait_until_clean(deadline_s)
-    fill_page_cache(broker.directory.parent / "nothing-but-pages")
+    if fills_memory:
+        fill_page_cache(broker.directory.parent / "nothing-but-pages")
 
 
 def _meminfo_bytes() -> dict[str, int]:

@@ -117,7 +117,7 @@ def test_of_several_runs_the_last_that_had_a_row_tells_it_and_in_what_form_it_ra
 def test_a_row_runs_on_both_brokers_and_its_page_renders(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     command = [sys.executable, "-m", "benchmarks.versus", "--row", "produce-64k", "--rounds", "1", "--seconds", "0.5"]
-    more = ["--touch-gib", "0", "--warm-brokers", "1", "--results", str(path)]
+    more = ["--leave-memory", "--warm-brokers", "1", "--results", str(path)]
     subprocess.run([*command, *more], cwd=ROOT, check=True, timeout=300)
     told = json.loads(path.read_text())
     runs = told["rows"]["produce-64k"]["runs"]
