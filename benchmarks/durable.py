@@ -102,7 +102,7 @@ def main() -> None:
                 produce(port, pid, producers, in_flight, given.warmup)
             for _ in load.rounds(given.rounds):
                 for side, (port, pid) in sides.items():
-                    fill_page_cache(directory / "nothing-but-pages")
+                    fill_page_cache(directory)
                     found.setdefault((name, side), []).append(produce(port, pid, producers, in_flight, given.seconds))
                 bare.append(bare_syncs(directory / "bare", 0.5))
             row = {side: [statistics.median(each) for each in zip(*found[name, side], strict=True)] for side in sides}

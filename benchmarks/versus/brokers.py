@@ -237,7 +237,7 @@ def settle(broker: Broker, fills_memory: bool, deadline_s: float = 4) -> None:
     full of a page cache that nobody needs, as on a machine that has run for a while."""
     _wait_until_clean(deadline_s)
     if fills_memory:
-        fill_page_cache(broker.directory.parent / "nothing-but-pages")
+        fill_page_cache(broker.directory.parent)
 
 
 def _meminfo_bytes() -> dict[str, int]:
@@ -254,12 +254,12 @@ def _wait_until_clean(deadline_s: float, dirty_bytes_max: int = 256 << 20) -> No
         time.sleep(0.1)
 
 
-def fill_page_cache(path: Path, left_bytes: int = 768 << 20) -> None:
+def fill_page_cache(directory: Path, left_bytes: int = 768 << 20) -> None:
     """Leaves about `left_bytes` of memory free. A hypervisor takes free memory away and gives it back at a page's first touch,
     which costs several times what it costs to write that page: whoever is measured would pay for what was freed before.
     Memory changes its owner within the machine if instead it is full of pages that can be dropped: those of a file as
     large as the memory, with nothing but holes, which takes no room on the disk."""
-    size, block = _meminfo_bytes()["MemTotal"], bytearray(4 << 20)
+    path, size, block = directory / "nothing-but-pages", _meminfo_bytes()["MemTotal"], bytearray(4 << 20)
     with path.open("ab") as made:
         made.truncate(size)
     with path.open("rb", buffering=0) as file:

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use log::{FileStorage, Log, LogConfig, OpenOptions};
-use record::{AppendRules, BatchBuilder, BatchFacts, BatchView, NewRecord, TimestampType, validate_produce};
+use record::{AppendRules, BatchBuilder, BatchFacts, BatchView, NewRecord, validate_produce};
 use wire::error_code::ErrorCode;
 use wire::fetch::{FetchResponse, FetchResult};
 use wire::header::{self, Api, ApiTable, RequestHeader};
@@ -76,17 +76,7 @@ fn produce_frame(batch: &[u8]) -> Vec<u8> {
 }
 
 fn rules() -> AppendRules {
-    AppendRules {
-        compacted: false,
-        target_codec: None,
-        compression_level: None,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max_ms: i64::MAX,
-        timestamp_after_max_ms: i64::MAX,
-        message_bytes_max: 1 << 21,
-        segment_bytes: 1 << 30,
-        inflated_bytes_max: 1 << 26,
-    }
+    AppendRules { timestamp_after_max_ms: i64::MAX, message_bytes_max: 1 << 21, ..AppendRules::default() }
 }
 
 fn open_log(dir: PathBuf, now_ms: i64) -> Log {

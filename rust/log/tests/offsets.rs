@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use log::memory::MemoryStorage;
-use record::{AppendRules, BatchFacts, Codec, TimestampType, validate_produce};
+use record::{AppendRules, BatchFacts, Codec, validate_produce};
 
 #[test]
 fn a_log_cut_back_into_a_sealed_segment_still_takes_appends() {
@@ -65,15 +65,10 @@ fn records_that_cannot_be_inflated_are_found_as_a_batch() {
     bytes[record::HEADER_BYTES..].fill(0x55);
     record::batch::set_crc(&mut bytes);
     let rules = AppendRules {
-        compacted: false,
-        target_codec: None,
-        compression_level: None,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
         message_bytes_max: 1 << 20,
-        segment_bytes: 1 << 30,
         inflated_bytes_max: 1 << 20,
+        ..AppendRules::default()
     };
     validate_produce(&mut bytes, &rules, 11, 1000).expect("a batch is opaque when it is produced");
     append(&mut log, bytes);

@@ -35,6 +35,23 @@ pub struct AppendRules {
     pub inflated_bytes_max: usize,
 }
 
+impl Default for AppendRules {
+    /// Apache Kafka's defaults of a topic.
+    fn default() -> Self {
+        AppendRules {
+            compacted: false,
+            target_codec: None,
+            compression_level: None,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+            message_bytes_max: 1_048_588,
+            segment_bytes: 1 << 30,
+            inflated_bytes_max: 64 << 20,
+        }
+    }
+}
+
 /// A batch that may be appended.
 #[derive(Debug)]
 pub struct Validated {
@@ -296,20 +313,6 @@ mod tests {
     use super::*;
     use crate::batch::HEADER_BYTES;
 
-    fn rules() -> AppendRules {
-        AppendRules {
-            compacted: false,
-            target_codec: None,
-            compression_level: None,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max_ms: i64::MAX,
-            timestamp_after_max_ms: 3_600_000,
-            message_bytes_max: 1_048_588,
-            segment_bytes: 1 << 30,
-            inflated_bytes_max: 64 << 20,
-        }
-    }
-
     fn batch(codec: Codec, key: Option<&[u8]>) -> Vec<u8> {
         let mut builder = BatchBuilder::new(BatchFacts { codec, ..BatchFacts::default() });
         for i in 0..10 {
@@ -326,7 +329,7 @@ mod tests {
     fn a_good_batch_passes_untouched() {
         let mut bytes = batch(Codec::Lz4, None);
         let before = bytes.clone();
-        assert!(validate_produce(&mut bytes, &rules(), 11, 10_000).unwrap().rewritten.is_none());
+        assert!(validate_produce(&mut bytes, &AppendRules::default(), 11, 10_000).unwrap().rewritten.is_none());
         assert_eq!(bytes, before);
     }
 
@@ -336,27 +339,30 @@ mod tests {
         let with = |at: usize, value: u8| {
             let mut bytes = good.clone();
             bytes[at] = value;
-            code(&mut bytes, &rules())
+            code(&mut bytes, &AppendRules::default())
         };
         assert_eq!(with(17, good[17] ^ 1), 2, "crc");
         assert_eq!(with(7, 1), 87, "base offset");
         assert_eq!(with(16, 1), 87, "magic 1");
         assert_eq!(with(16, 3), 2, "magic 3");
-        assert_eq!(code(&mut good[..60].to_vec(), &rules()), 2, "cut");
-        assert_eq!(code(&mut [], &rules()), 87, "no batch");
+        assert_eq!(code(&mut good[..60].to_vec(), &AppendRules::default()), 2, "cut");
+        assert_eq!(code(&mut [], &AppendRules::default()), 87, "no batch");
         let mut bare = good[..HEADER_BYTES].to_vec();
         bare[8..12].copy_from_slice(&49i32.to_be_bytes());
         crate::batch::set_crc(&mut bare);
-        assert_eq!(code(&mut bare, &rules()), 87, "no payload");
-        assert_eq!(code(&mut [&good[..], &good[..]].concat(), &rules()), 87, "two batches");
-        assert_eq!(code(&mut good.clone(), &AppendRules { message_bytes_max: 100, ..rules() }), 10);
-        assert_eq!(code(&mut good.clone(), &AppendRules { segment_bytes: 100, ..rules() }), 18);
-        assert_eq!(code(&mut good.clone(), &AppendRules { timestamp_after_max_ms: -6000, ..rules() }), 32);
+        assert_eq!(code(&mut bare, &AppendRules::default()), 87, "no payload");
+        assert_eq!(code(&mut [&good[..], &good[..]].concat(), &AppendRules::default()), 87, "two batches");
+        assert_eq!(code(&mut good.clone(), &AppendRules { message_bytes_max: 100, ..AppendRules::default() }), 10);
+        assert_eq!(code(&mut good.clone(), &AppendRules { segment_bytes: 100, ..AppendRules::default() }), 18);
+        assert_eq!(
+            code(&mut good.clone(), &AppendRules { timestamp_after_max_ms: -6000, ..AppendRules::default() }),
+            32
+        );
     }
 
     #[test]
     fn a_compacted_topic_names_the_records_without_a_key() {
-        let compacted = AppendRules { compacted: true, ..rules() };
+        let compacted = AppendRules { compacted: true, ..AppendRules::default() };
         for codec in Codec::ALL {
             assert_eq!(code(&mut batch(codec, Some(b"k")), &compacted), 0);
             let error = validate_produce(&mut batch(codec, None), &compacted, 11, 0).unwrap_err();
@@ -366,7 +372,7 @@ mod tests {
 
     #[test]
     fn another_codec_rewrites_the_batch_and_keeps_its_records() {
-        let zstd = AppendRules { target_codec: Some(Codec::Zstd), ..rules() };
+        let zstd = AppendRules { target_codec: Some(Codec::Zstd), ..AppendRules::default() };
         let mut bytes = batch(Codec::Gzip, Some(b"k"));
         let rewritten = validate_produce(&mut bytes, &zstd, 11, 10_000).unwrap().rewritten.unwrap();
         let view = BatchView::parse(&rewritten).unwrap();
@@ -377,7 +383,7 @@ mod tests {
 
     #[test]
     fn append_time_is_set_in_place_and_the_crc_follows() {
-        let append_time = AppendRules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
+        let append_time = AppendRules { timestamp_type: TimestampType::LogAppendTime, ..AppendRules::default() };
         let mut bytes = batch(Codec::None, None);
         assert_eq!(validate_produce(&mut bytes, &append_time, 11, 777).unwrap().log_append_time_ms, 777);
         let view = BatchView::parse(&bytes).unwrap();
@@ -387,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_lower_time_bound_looks_at_every_record() {
-        let bounded = AppendRules { timestamp_before_max_ms: 4995, ..rules() };
+        let bounded = AppendRules { timestamp_before_max_ms: 4995, ..AppendRules::default() };
         let error = validate_produce(&mut batch(Codec::Snappy, None), &bounded, 11, 10_000).unwrap_err();
         assert_eq!((error.error_code(), error.record_errors().len()), (32, 5));
     }
@@ -395,7 +401,7 @@ mod tests {
     #[test]
     fn mutated_batches_never_panic() {
         let good = batch(Codec::Snappy, Some(b"k"));
-        let strict = AppendRules { compacted: true, target_codec: Some(Codec::Lz4), ..rules() };
+        let strict = AppendRules { compacted: true, target_codec: Some(Codec::Lz4), ..AppendRules::default() };
         let mut state = 1u64;
         for _ in 0..20_000 {
             let mut bytes = good.clone();

@@ -166,17 +166,8 @@ fn decompress_zstd(inputs: u64) {
 }
 
 fn produced_batch(inputs: u64) {
-    let opaque = AppendRules {
-        compacted: false,
-        target_codec: None,
-        compression_level: None,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max_ms: i64::MAX,
-        timestamp_after_max_ms: 3_600_000,
-        message_bytes_max: 1 << 20,
-        segment_bytes: 1 << 30,
-        inflated_bytes_max: INFLATED_BYTES_MAX,
-    };
+    let opaque =
+        AppendRules { message_bytes_max: 1 << 20, inflated_bytes_max: INFLATED_BYTES_MAX, ..AppendRules::default() };
     let rules = [
         AppendRules { timestamp_type: TimestampType::LogAppendTime, ..opaque.clone() },
         AppendRules { compacted: true, ..opaque.clone() },

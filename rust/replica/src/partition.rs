@@ -377,8 +377,7 @@ impl Partition {
 
     /// Brings the log to the disk. It is locked only to plan that and to note it.
     pub fn flush(&self) -> log::Result<()> {
-        let planned = self.with_log(|log, _| log.needs_flush().then(|| log.plan_flush()).transpose());
-        let Some(flush) = planned.transpose()?.flatten() else { return Ok(()) };
+        let Some(flush) = self.plan_flush()? else { return Ok(()) };
         let outcome = flush.run();
         match self.with_log(|log, _| log.flushed(&flush, outcome)) {
             Some(Ok(())) => self.committed(flush.end_offset()),
@@ -391,10 +390,14 @@ impl Partition {
 
     /// Begins to bring the log to the disk, for a flush that is to come and will then have less to wait for.
     pub fn write_behind(&self) {
-        let planned = self.with_log(|log, _| log.needs_flush().then(|| log.plan_flush()).transpose());
-        if let Some(Ok(Some(flush))) = planned {
+        if let Ok(Some(flush)) = self.plan_flush() {
             flush.begin();
         }
+    }
+
+    fn plan_flush(&self) -> log::Result<Option<log::Flush>> {
+        let planned = self.with_log(|log, _| log.needs_flush().then(|| log.plan_flush()).transpose());
+        Ok(planned.transpose()?.flatten())
     }
 
     /// KAFKA: told along with a refusal of the records themselves.

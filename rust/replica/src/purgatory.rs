@@ -130,18 +130,21 @@ impl Watcher {
     }
 }
 
+/// Notes who was woken.
+#[cfg(test)]
+#[derive(Default)]
+pub struct Woken(pub Lock<Vec<u64>>);
+
+#[cfg(test)]
+impl Wake for Woken {
+    fn wake(&self, ticket: u64) {
+        self.0.lock().push(ticket);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(Lock<Vec<u64>>);
-
-    impl Wake for Woken {
-        fn wake(&self, ticket: u64) {
-            self.0.lock().push(ticket);
-        }
-    }
 
     #[test]
     fn a_parked_request_is_woken_once_when_the_news_outweigh_what_it_wants() {

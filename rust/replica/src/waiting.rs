@@ -95,17 +95,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::Lock;
-    use crate::purgatory::Wake;
-
-    #[derive(Default)]
-    struct Woken(Lock<Vec<u64>>);
-
-    impl Wake for Woken {
-        fn wake(&self, ticket: u64) {
-            self.0.lock().push(ticket);
-        }
-    }
+    use crate::purgatory::Woken;
 
     fn waiter(woken: &Arc<Woken>, ticket: u64, weight: usize) -> Watcher {
         let watch = Watch::new();

@@ -122,8 +122,11 @@ impl DirDisk {
         for job in jobs {
             match job {
                 Job::Fence(why) => self.fence(&why),
-                Job::WriteBehind(partition) if self.fenced().is_none() => partition.write_behind(),
-                Job::WriteBehind(_) => {}
+                Job::WriteBehind(partition) => {
+                    if self.fenced().is_none() {
+                        partition.write_behind();
+                    }
+                }
                 Job::Flush(partitions, done) => {
                     let mut flushed = true;
                     for partition in partitions {
@@ -198,7 +201,7 @@ impl DirDisk {
         }
     }
 
-    fn run_committer(self: &Arc<Self>) {
+    fn run_committer(&self) {
         crate::sys::work_in_bursts();
         let generation = wall_clock_ms() as u64;
         let give = |job| self.give_flusher(job);

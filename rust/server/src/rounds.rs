@@ -214,7 +214,7 @@ mod tests {
 
     use log::memory::MemoryStorage;
     use log::{Log, LogConfig, OpenOptions, RetentionRules, Storage};
-    use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+    use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord};
     use replica::leadership::Leadership;
     use replica::partition::Opened;
     use replica::tail::TailBudget;
@@ -280,15 +280,11 @@ mod tests {
     fn settings() -> TopicSettings {
         TopicSettings {
             append: AppendRules {
-                compacted: false,
-                target_codec: None,
-                compression_level: None,
-                timestamp_type: TimestampType::CreateTime,
-                timestamp_before_max_ms: i64::MAX,
                 timestamp_after_max_ms: i64::MAX,
                 message_bytes_max: 1 << 20,
                 segment_bytes: 400,
                 inflated_bytes_max: 1 << 20,
+                ..AppendRules::default()
             },
             min_insync_replicas: 1,
             flush_messages: u64::MAX,

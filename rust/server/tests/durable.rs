@@ -13,7 +13,7 @@ use log::journal::Replay;
 use log::memory::{Chance, MemoryStorage};
 use log::{FileStorage, Log, LogConfig, OpenOptions, Storage};
 use parking_lot::Mutex;
-use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord, TimestampType};
+use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord};
 use replica::leadership::Leadership;
 use replica::partition::{Disk, Opened, Partition, Uncommitted};
 use replica::tail::TailBudget;
@@ -57,15 +57,11 @@ impl Disk for Collector {
 fn settings(flush_messages: u64) -> TopicSettings {
     TopicSettings {
         append: AppendRules {
-            compacted: false,
-            target_codec: None,
-            compression_level: None,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: i64::MAX,
             message_bytes_max: 1 << 20,
             segment_bytes: 1 << 20,
             inflated_bytes_max: 1 << 20,
+            ..AppendRules::default()
         },
         min_insync_replicas: 1,
         flush_messages,

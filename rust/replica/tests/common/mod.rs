@@ -1,7 +1,7 @@
 //! What tests of partitions share.
 
 use log::LogConfig;
-use record::{AppendRules, TimestampType};
+use record::AppendRules;
 use replica::topic::TopicSettings;
 
 /// Settings under which nothing is refused, with small segments.
@@ -9,14 +9,11 @@ pub fn settings(compacted: bool, min_insync_replicas: usize) -> TopicSettings {
     TopicSettings {
         append: AppendRules {
             compacted,
-            target_codec: None,
-            compression_level: None,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: i64::MAX,
             message_bytes_max: 1 << 20,
             segment_bytes: 1 << 20,
             inflated_bytes_max: 1 << 20,
+            ..AppendRules::default()
         },
         min_insync_replicas,
         flush_messages: u64::MAX,
