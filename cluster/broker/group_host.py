@@ -68,6 +68,7 @@ class GroupHost:
         self._topics = GroupTopics(image(), match_names)
         self._count_again_at_ms = 0
         self._interval_ms = HEARTBEAT_INTERVAL_MS_MIN
+        self._usual: dict[int, ConsumerSettings] = {}  # of groups with no settings of their own, by the easy interval
         codec = settings["offsets.topic.compression.codec"]
         kind = CoordinatorKind(GROUP_TOPIC, records.TABLE, self._make_shard, codec, answers_stand=True)
         self.host = make_host(kind, self._perform)
@@ -78,10 +79,19 @@ class GroupHost:
 
     def _consumer_settings(self, group_id: str) -> ConsumerSettings:
         own = self._image().configs_of(RESOURCE_GROUP, group_id)
+        easy_interval_ms = self._easy_interval_ms()
+        if own:
+            return self._settings_with(own, easy_interval_ms)
+        usual = self._usual.get(easy_interval_ms)
+        if usual is None:
+            self._usual = {easy_interval_ms: (usual := self._settings_with(own, easy_interval_ms))}
+        return usual
+
+    def _settings_with(self, own: Mapping[str, str], easy_interval_ms: int) -> ConsumerSettings:
         settings = consumer_settings(self._settings, own)
         easy: dict[str, Any] = {}
         if not self._is_chosen(own, "consumer.heartbeat.interval.ms"):
-            easy["heartbeat_interval_ms"] = min(settings.heartbeat_interval_ms, self._easy_interval_ms())
+            easy["heartbeat_interval_ms"] = min(settings.heartbeat_interval_ms, easy_interval_ms)
         if not self._is_chosen(own, "consumer.assignment.interval.ms"):
             # KAFKA: 4.4 computes an assignment once a second at most. Ours takes milliseconds.
             easy["assignment_interval_ms"] = ASSIGNMENT_INTERVAL_MS
@@ -126,6 +136,8 @@ class GroupHost:
         """A change of the metadata is published."""
         changed = delta.partitions.keys() | delta.topics_added | delta.topics_removed
         is_set_anew = any(resource_type in (RESOURCE_GROUP, RESOURCE_BROKER) for resource_type, _ in delta.configs)
+        if is_set_anew:
+            self._usual.clear()
         if not changed and not delta.brokers and not is_set_anew:
             return
         topics = GroupTopics(delta.after, match_names)

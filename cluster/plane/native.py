@@ -20,7 +20,7 @@ from cluster.plane.port import ViewDelta
 from pykafkacore import _core
 
 BATCH_MAX = 512
-GIVES_WAY_AFTER_S = 0.0001
+GIVES_WAY_AFTER_S = 0.00005
 """Since it last did, while there are upcalls. An event loop that wakes up on the processor where the control plane is at
 work is let in by the kernel at its next tick otherwise, milliseconds later."""
 CoreError = _core.CoreError
@@ -97,6 +97,7 @@ class NativePlane:
         self._verdicts: list[tuple[int, list[int]]] = []
         self._deferred: list[Callable[[], None]] = []
         self.is_draining = False
+        self._gave_way_s = 0.0
 
     def expect(self, callback: Callable[[Any, str | None], None]) -> int:
         """A ticket for a job; `callback(value, error)` runs in the pump when it is done."""
@@ -124,7 +125,6 @@ class NativePlane:
     ) -> None:
         """Drains upcalls for ever. None of the three may block."""
         fd = self.core.fileno()
-        gave_way_s = perf_counter()
         while True:
             batch = self.core.drain(BATCH_MAX)
             if not batch:
@@ -133,10 +133,7 @@ class NativePlane:
             self.is_draining = True
             try:
                 for upcall in batch:
-                    now_s = perf_counter()
-                    if now_s - gave_way_s > GIVES_WAY_AFTER_S:
-                        gave_way_s = now_s
-                        os.sched_yield()
+                    self._give_way()
                     if type(upcall) is Request:
                         on_request(upcall)
                     elif type(upcall) is _core.Verify:
@@ -148,11 +145,18 @@ class NativePlane:
                     else:
                         log.log(upcall.level, upcall.text)
                 while self._deferred:
+                    self._give_way()
                     self._deferred.pop()()
             finally:
                 self.is_draining = False
                 self._send_gathered()
             await trio.lowlevel.checkpoint()
+
+    def _give_way(self) -> None:
+        now_s = perf_counter()
+        if now_s - self._gave_way_s > GIVES_WAY_AFTER_S:
+            self._gave_way_s = now_s
+            os.sched_yield()
 
     def at_end_of_batch(self, act: Callable[[], None]) -> None:
         """`act()` runs once all upcalls of the batch at hand have been looked at. While `is_draining` only."""

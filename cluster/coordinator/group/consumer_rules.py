@@ -11,7 +11,7 @@ assignment of that epoch, and the member's own way to its target.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.coordinator.group import consumer_records as records
@@ -235,7 +235,7 @@ def take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> Admitted:
     turn.records.append(records.target_record(group.group_id, member_id, group.target_of(holder.member_id)))
     turn.cancel_timer("consumer session", (group.group_id, holder.member_id))
     turn.cancel_timer("consumer rebalance", (group.group_id, holder.member_id))
-    member = replace(holder, member_id=member_id, member_epoch=JOINS, previous_epoch=JOINS, state=STABLE, revoking={})
+    member = holder._replace(member_id=member_id, member_epoch=JOINS, previous_epoch=JOINS, state=STABLE, revoking={})
     return Admitted(member, replaces=holder.member_id)
 
 
@@ -271,7 +271,7 @@ def _updated(member: ConsumerMember, request: Request) -> ConsumerMember:
         changes["topics"] = frozenset(body.subscribed_topic_names)
     if body.subscribed_topic_regex is not None:
         changes["regex"] = body.subscribed_topic_regex or None
-    return replace(member, **changes)
+    return member._replace(**changes)
 
 
 def _resolve_regex(
@@ -405,9 +405,7 @@ def reconciled(
         if len(stays) < len(epochs):
             revoking[topic_id] = frozenset(epochs.keys() - stays.keys())
     if revoking and (owned is None or _overlap(owned, revoking)):
-        return replace(
-            member, state=UNREVOKED, previous_epoch=member.member_epoch, assigned=kept, revoking=revoking
-        )
+        return member._replace(state=UNREVOKED, previous_epoch=member.member_epoch, assigned=kept, revoking=revoking)
     has_unreleased = False
     for topic_id, wanted in target.items():
         for partition in wanted - kept.get(topic_id, {}).keys():
@@ -415,8 +413,7 @@ def reconciled(
                 kept.setdefault(topic_id, {})[partition] = target_epoch
             else:
                 has_unreleased = True
-    return replace(
-        member,
+    return member._replace(
         state=UNRELEASED if has_unreleased else STABLE,
         previous_epoch=member.member_epoch,
         member_epoch=target_epoch,
@@ -472,7 +469,7 @@ def _leave_for_a_while(turn: Turn, body: Any) -> Any:
     """A static member keeps its place until its session ends."""
     group: ConsumerGroup = turn.group
     member = group.members[leaving(group, body)]
-    away = replace(member, member_epoch=LEAVES_FOR_A_WHILE, previous_epoch=member.member_epoch)
+    away = member._replace(member_epoch=LEAVES_FOR_A_WHILE, previous_epoch=member.member_epoch)
     turn.records.append(records.current_record(group.group_id, away))
     turn.cancel_timer("consumer rebalance", (group.group_id, member.member_id))
     return left(body)
