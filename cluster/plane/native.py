@@ -20,7 +20,7 @@ from cluster.plane.port import ViewDelta
 from pykafkacore import _core
 
 BATCH_MAX = 512
-GIVES_WAY_AFTER_S = 0.00005
+GIVES_WAY_AFTER_S = 0.00003
 """Since it last did, while there are upcalls. An event loop that wakes up on the processor where the control plane is at
 work is let in by the kernel at its next tick otherwise, milliseconds later."""
 CoreError = _core.CoreError
