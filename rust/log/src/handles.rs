@@ -58,6 +58,13 @@ impl Handle {
         Ok(opened)
     }
 
+    /// Makes the file, which is not there yet, and opens it.
+    pub fn make(&self, storage: &dyn Storage) -> Result<()> {
+        let made = storage.open(&self.path, true).map_err(|e| Error::storage(&self.path, e))?;
+        *self.slot.file.lock() = Some(made);
+        Ok(())
+    }
+
     /// There are writes that are not synced: the file stays open.
     pub fn pin(&self) {
         if !self.slot.pinned.load(Ordering::Relaxed) {

@@ -4,7 +4,8 @@
 //! INVARIANT: after a failed write the log is poisoned: reads go on, every later append is refused.
 //! INVARIANT: what stands before the recovery point is on the disk, with all that is needed to open the log again.
 //!
-//! Making a partition costs no sync: its directory, identity and first file reach the disk with the first flush.
+//! Making a partition costs no sync: its directory and identity reach the disk with the first flush; so does its first file,
+//! which is made with its first batch.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -215,6 +216,9 @@ impl Log {
                 log.roll(now_ms)?;
             }
             log.note_epoch(view.leader_epoch(), view.base_offset());
+            if !log.active().has_file() {
+                log.unsynced.dir();
+            }
             let storage = log.storage.clone();
             let interval = log.config.index_interval_bytes;
             log.active().append(&*storage, &view, interval)?;
@@ -354,7 +358,8 @@ impl Log {
     fn plan(&mut self) -> Result<Flush> {
         let storage = self.storage.clone();
         let first = self.segment_of(self.recovery_point).unwrap_or(0);
-        let records = self.segments[first..].iter().map(|each| Ok((each.path().to_owned(), each.file(&*storage)?)));
+        let records = self.segments[first..].iter().filter(|each| each.has_file());
+        let records = records.map(|each| Ok((each.path().to_owned(), each.file(&*storage)?)));
         let other = |(base_offset, suffix): &(i64, &str)| self.dir.join(file_name(*base_offset, suffix));
         let flush = Flush {
             records: records.collect::<Result<_>>()?,

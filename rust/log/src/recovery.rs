@@ -91,7 +91,7 @@ impl Log {
             producers: Producers::default(),
             // A process that was killed may have synced nothing.
             unsynced: Unsynced {
-                dir: !clean_shutdown || files.is_empty(),
+                dir: !clean_shutdown,
                 identity: !clean_shutdown || identity_written,
                 ..Unsynced::default()
             },
@@ -215,7 +215,11 @@ impl Log {
                 format!("the records between offsets {end_offset} and {base_offset} are missing")
             } else {
                 remove_if_there(&*storage, &self.dir.join(file_name(base_offset, ".txnindex")))?;
-                let taken_up = if stop == Stop::Killed { self.take_up_segment(at)? } else { None };
+                let taken_up = match stop {
+                    _ if !self.segments[at].has_file() => Some(base_offset),
+                    Stop::Killed => self.take_up_segment(at)?,
+                    _ => None,
+                };
                 let (next, outcome) = match taken_up {
                     Some(next) => {
                         report.skimmed_bytes += size;
@@ -417,7 +421,7 @@ fn open_segments(
         segments.push(Segment::open(storage, dir, found, at + 1 == files.len(), now_ms)?);
     }
     if segments.is_empty() {
-        segments.push(Segment::create(storage, dir, 0, now_ms)?);
+        segments.push(Segment::unwritten(dir, now_ms));
     }
     Ok((segments, files.iter().map(|found| found.has_offset_index && found.has_time_index).collect()))
 }

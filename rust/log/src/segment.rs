@@ -34,6 +34,7 @@ pub struct Segment {
     bytes_since_index: usize,
     /// Where the room ends that the file system has set aside.
     reserved: u64,
+    has_file: bool,
     handle: Handle,
 }
 
@@ -76,7 +77,7 @@ impl Found {
 }
 
 impl Segment {
-    /// A segment that owns no file yet.
+    /// A segment of which nothing is known but its name.
     pub fn blank(path: PathBuf, base_offset: i64, now_ms: i64) -> Segment {
         // A segment in the making has an ending behind all of its names.
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once(".log"));
@@ -93,8 +94,15 @@ impl Segment {
             created_ms: now_ms,
             bytes_since_index: 0,
             reserved: 0,
+            has_file: true,
             handle: Handle::new(path),
         }
+    }
+
+    /// The only segment of a log that nobody has written to. A log without any file starts and ends at 0, so that this one
+    /// needs none before its first batch.
+    pub fn unwritten(dir: &Path, now_ms: i64) -> Segment {
+        Segment { has_file: false, ..Segment::blank(dir.join(file_name(0, ".log")), 0, now_ms) }
     }
 
     /// A new segment. Its file is made at once: its name is all that knows where an empty log goes on.
@@ -129,6 +137,11 @@ impl Segment {
         self.handle.get(storage)
     }
 
+    /// False before the first batch of an `unwritten` one; then there is no index either.
+    pub fn has_file(&self) -> bool {
+        self.has_file
+    }
+
     pub fn file_suffixes() -> [&'static str; 4] {
         [".log", ".index", ".timeindex", ".txnindex"]
     }
@@ -152,6 +165,10 @@ impl Segment {
     pub fn append(&mut self, storage: &dyn Storage, batch: &BatchView<'_>, index_interval_bytes: usize) -> Result<u64> {
         let position = self.size;
         self.handle.pin();
+        if !self.has_file {
+            self.handle.make(storage)?;
+            self.has_file = true;
+        }
         let file = self.file(storage)?;
         self.reserve(&*file, position + batch.size_bytes() as u64);
         let failed = |error| Error::storage(self.path(), error);
@@ -217,6 +234,9 @@ impl Segment {
 
     /// The active segment's indexes are complete and trimmed, with a last entry for the newest timestamp.
     pub fn write_indexes(&mut self, storage: &dyn Storage) -> Result<()> {
+        if !self.has_file {
+            return Ok(());
+        }
         self.give_back_reserved(storage);
         self.push_newest(storage)?;
         self.offset_index.file.write_out(storage)?;

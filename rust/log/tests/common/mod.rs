@@ -39,8 +39,8 @@ impl Default for Opening {
     }
 }
 
-pub fn try_open(storage: &MemoryStorage, opening: Opening) -> log::Result<(Log, RecoveryReport)> {
-    Log::open(OpenOptions {
+pub fn options(storage: &MemoryStorage, opening: Opening) -> OpenOptions {
+    OpenOptions {
         storage: Arc::new(storage.clone()),
         dir: PathBuf::from(DIR),
         topic_id: TOPIC_ID,
@@ -49,7 +49,11 @@ pub fn try_open(storage: &MemoryStorage, opening: Opening) -> log::Result<(Log, 
         recovery_point: opening.recovery_point,
         log_start_offset: opening.start,
         now_ms: opening.now_ms,
-    })
+    }
+}
+
+pub fn try_open(storage: &MemoryStorage, opening: Opening) -> log::Result<(Log, RecoveryReport)> {
+    Log::open(options(storage, opening))
 }
 
 /// A log that was not closed cleanly, or a new one.
