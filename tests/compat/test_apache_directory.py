@@ -19,7 +19,10 @@ TOPICS = {
     "plain": {"config": {}, "partitions": 3},
     "compacted": {"config": {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.9"}, "partitions": 1},
     "small-segments": {"config": {"segment.bytes": "1048576", "compression.type": "lz4"}, "partitions": 2},
+    "unwritten": {"config": {}, "partitions": 2},
 }
+UNWRITTEN = ("unwritten",)
+WRITTEN = tuple(topic for topic in TOPICS if topic not in UNWRITTEN)
 
 
 def admin(bootstrap: str):
@@ -37,11 +40,11 @@ def create_topics(bootstrap: str) -> None:
         future.result(30)
 
 
-def produce(bootstrap: str, start: int, count: int, **config: object) -> None:
+def produce(bootstrap: str, start: int, count: int, topics: tuple[str, ...] = WRITTEN, **config: object) -> None:
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, **config})
-    for topic in TOPICS:
+    for topic in topics:
         for number in range(start, start + count):
             value = f"{topic}:{number}:".encode() + Random(number).randbytes(400)
             producer.produce(topic, key=str(number % 97), value=value, headers=[("n", str(number).encode())])
@@ -110,12 +113,14 @@ def test_apache_starts_on_our_directory_and_we_start_on_what_it_left(directory: 
         configs = configs_of(broker.bootstrap_servers)
     assert sum(map(len, before.values())) == 30_000
     check_with_dump_log(directory / "kafka")
+    assert not list((directory / "kafka").glob("unwritten-*/*.log")), "the file of a segment comes with its first batch"
 
     theirs = ApacheKafka(directory / "apache", port=port, controller_port=controller_port, log_dirs=str(directory / "kafka"))
     with theirs:
         assert read_all(theirs.bootstrap) == before
         assert configs_of(theirs.bootstrap) == configs
         produce(theirs.bootstrap, 10_000, 3000, **{"enable.idempotence": True})
+        produce(theirs.bootstrap, 0, 1000, UNWRITTEN)
         between = read_all(theirs.bootstrap)
         run_tool("kafka-configs", "--bootstrap-server", theirs.bootstrap, "--alter", "--entity-type", "topics",
                  "--entity-name", "plain", "--add-config", "retention.ms=777777777")  # fmt: skip
@@ -124,9 +129,10 @@ def test_apache_starts_on_our_directory_and_we_start_on_what_it_left(directory: 
         assert read_all(broker.bootstrap_servers) == between
         assert configs_of(broker.bootstrap_servers)["plain"] == {**configs["plain"], "retention.ms": "777777777"}
         produce(broker.bootstrap_servers, 13_000, 1000, **{"enable.idempotence": True})
+        produce(broker.bootstrap_servers, 1000, 1000, UNWRITTEN)
         after = read_all(broker.bootstrap_servers)
     assert {key: rows[: len(between[key])] for key, rows in after.items()} == between
-    assert sum(map(len, after.values())) == 42_000
+    assert sum(map(len, after.values())) == 44_000
     check_with_dump_log(directory / "kafka")
 
 
