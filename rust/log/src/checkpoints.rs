@@ -108,10 +108,11 @@ pub fn sync_partition_metadata(storage: &dyn Storage, dir: &Path) -> Result<()> 
 /// The topic id a partition's directory belongs to; None where the file is missing.
 pub fn read_partition_metadata(storage: &dyn Storage, dir: &Path) -> Result<Option<[u8; 16]>> {
     let path = dir.join(PARTITION_METADATA);
-    if !storage.exists(&path) {
-        return Ok(None);
-    }
-    let bytes = storage.read(&path).map_err(|e| Error::storage(&path, e))?;
+    let bytes = match storage.read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage(&path, error)),
+    };
     let text = String::from_utf8_lossy(&bytes);
     let id = text.lines().find_map(|line| uuid_from_text(line.strip_prefix("topic_id: ")?));
     id.map(Some).ok_or_else(|| Error::corrupt(&path, "no topic_id of 22 characters"))

@@ -18,11 +18,20 @@ use crate::index::Hint;
 use crate::names::{file_name, parse_file_name};
 use crate::segment::{Segment, SegmentFiles};
 use crate::storage::{Storage, remove_if_there};
-use crate::{Error, Result};
+use crate::{Error, Result, leader_epochs};
 
 const SWAP: &str = ".swap";
 
 type Names = BTreeMap<String, u64>;
+
+/// What lies in a partition's directory.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Rising.
+    pub segments: Vec<SegmentFiles>,
+    pub has_epochs: bool,
+    pub has_snapshots: bool,
+}
 
 struct Directory<'a> {
     storage: &'a dyn Storage,
@@ -31,8 +40,8 @@ struct Directory<'a> {
     changed: bool,
 }
 
-/// Finishes or undoes what was interrupted, and names the segments, rising.
-pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Vec<SegmentFiles>> {
+/// Finishes or undoes what was interrupted, and tells what there is.
+pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Layout> {
     let names = storage.list(path).map_err(|e| Error::storage(path, e))?.into_iter().collect();
     let mut dir = Directory { storage, path, names, changed: false };
     dir.drop_unfinished()?;
@@ -44,14 +53,18 @@ pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Vec<SegmentFiles>> 
         _ => None,
     };
     let there = |base_offset, suffix| dir.names.contains_key(&file_name(base_offset, suffix));
-    let files = dir.names.iter().filter_map(base).map(|(base_offset, size)| SegmentFiles {
+    let segments = dir.names.iter().filter_map(base).map(|(base_offset, size)| SegmentFiles {
         base_offset,
         size,
         has_offset_index: there(base_offset, ".index"),
         has_time_index: there(base_offset, ".timeindex"),
         has_txn_index: there(base_offset, ".txnindex"),
     });
-    Ok(files.collect())
+    Ok(Layout {
+        segments: segments.collect(),
+        has_epochs: dir.names.contains_key(leader_epochs::FILE_NAME),
+        has_snapshots: dir.names.keys().any(|name| matches!(parse_file_name(name), Some((_, ".snapshot")))),
+    })
 }
 
 impl Directory<'_> {
@@ -178,6 +191,10 @@ mod tests {
         builder.build().unwrap()
     }
 
+    fn segments(storage: &MemoryStorage) -> Vec<SegmentFiles> {
+        arrange(storage, Path::new(DIR)).unwrap().segments
+    }
+
     fn names(storage: &MemoryStorage) -> Vec<String> {
         let mut names: Vec<_> = storage.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name).collect();
         names.sort();
@@ -190,7 +207,7 @@ mod tests {
         for (base_offset, suffix) in [(0, ".log"), (0, ".log.cleaned"), (5, ".log.deleted"), (9, ".index")] {
             put(&storage, base_offset, suffix, b"");
         }
-        assert_eq!(arrange(&storage, Path::new(DIR)).unwrap().len(), 1);
+        assert_eq!(segments(&storage).len(), 1);
         assert_eq!(names(&storage), [file_name(0, ".log")]);
     }
 
@@ -203,7 +220,7 @@ mod tests {
         }
         put(&storage, 0, ".log.swap", &[batch(0), batch(10)].concat());
         put(&storage, 0, ".index.swap", b"12345678");
-        let found = arrange(&storage, Path::new(DIR)).unwrap();
+        let found = segments(&storage);
         assert_eq!(found.iter().map(|files| files.base_offset).collect::<Vec<_>>(), [0, 20]);
         assert_eq!(found[0].size as usize, 2 * batch(0).len());
         let left =
@@ -216,7 +233,7 @@ mod tests {
         let storage = MemoryStorage::default();
         put(&storage, 0, ".log", &batch(0));
         put(&storage, 0, ".log.swap", &batch(0)[..70]);
-        let found = arrange(&storage, Path::new(DIR)).unwrap();
+        let found = segments(&storage);
         assert_eq!(found[0].size as usize, batch(0).len());
         assert_eq!(names(&storage), [file_name(0, ".log")]);
     }
@@ -227,7 +244,7 @@ mod tests {
         put(&storage, 0, ".log", &[batch(0), batch(10)].concat());
         put(&storage, 0, ".log.cleaned", &batch(0));
         put(&storage, 10, ".log.swap", &batch(10));
-        assert_eq!(arrange(&storage, Path::new(DIR)).unwrap().len(), 1);
+        assert_eq!(segments(&storage).len(), 1);
         assert_eq!(names(&storage), [file_name(0, ".log")]);
     }
 
@@ -240,7 +257,7 @@ mod tests {
                 storage.sync_everything();
                 storage.fail_after(changes);
                 let _ = arrange(&storage, Path::new(DIR));
-                let found = arrange(&storage.power_loss(seed), Path::new(DIR)).unwrap();
+                let found = segments(&storage.power_loss(seed));
                 let found: Vec<_> = found.iter().map(|files| (files.base_offset, files.size as usize)).collect();
                 assert_eq!(found, expected, "the power failed before change {changes}, seed {seed}");
             }

@@ -56,9 +56,6 @@ impl LeaderEpochs {
     }
 
     pub fn load(storage: &dyn Storage, path: PathBuf) -> Result<LeaderEpochs> {
-        if !storage.exists(&path) {
-            return Ok(LeaderEpochs::empty(path));
-        }
         let entries = checkpoints::read_lines(storage, &path, |fields| {
             let [epoch, offset] = fields else { return None };
             Some((epoch.parse::<i32>().ok()?, offset.parse::<i64>().ok()?))

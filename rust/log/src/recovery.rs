@@ -21,7 +21,7 @@ use crate::checkpoints::{PARTITION_METADATA, read_partition_metadata, uuid_text,
 use crate::config::LogConfig;
 use crate::flush::Unsynced;
 use crate::index::Hint;
-use crate::layout;
+use crate::layout::{self, Layout};
 use crate::leader_epochs::{self, LeaderEpochs};
 use crate::log::Log;
 use crate::names::file_name;
@@ -65,20 +65,20 @@ impl Log {
     pub fn open_after(stop: Stop, options: OpenOptions) -> Result<(Log, RecoveryReport)> {
         let OpenOptions { storage, dir, topic_id, config, clean_shutdown, recovery_point, log_start_offset, now_ms } =
             options;
-        let mut report = RecoveryReport { dir: dir.clone(), ..RecoveryReport::default() };
-        if !storage.exists(&dir) {
-            report.created = true;
+        let created = !storage.exists(&dir);
+        let mut report = RecoveryReport { dir: dir.clone(), created, ..RecoveryReport::default() };
+        let (identity_written, layout) = if created {
             storage.create_dir(&dir).map_err(|e| Error::storage(&dir, e))?;
-        }
-        let identity_written = check_identity(&*storage, &dir, &topic_id, &mut report)?;
-        let files = layout::arrange(&*storage, &dir)?;
-        let (segments, complete) = open_segments(&*storage, &dir, &files, now_ms)?;
-        let epochs_path = dir.join(leader_epochs::FILE_NAME);
-        let (epochs, epochs_lost) = match LeaderEpochs::load(&*storage, epochs_path.clone()) {
-            Ok(epochs) => (epochs, false),
-            Err(Error::Corrupt { .. }) => (LeaderEpochs::empty(epochs_path), true),
-            Err(error) => return Err(error),
+            write_partition_metadata(&*storage, &dir, &topic_id)?;
+            (true, Layout::default())
+        } else {
+            // Nothing is changed in the directory of another topic.
+            let identity_written = check_identity(&*storage, &dir, &topic_id, &mut report)?;
+            (identity_written, layout::arrange(&*storage, &dir)?)
         };
+        let files = &layout.segments;
+        let (segments, complete) = open_segments(&*storage, &dir, files, now_ms)?;
+        let (epochs, epochs_lost) = load_epochs(&*storage, &dir, layout.has_epochs)?;
         let mut log = Log {
             storage,
             dir,
@@ -95,7 +95,7 @@ impl Log {
                 identity: !clean_shutdown || identity_written,
                 ..Unsynced::default()
             },
-            is_changed: !clean_shutdown || report.created || identity_written,
+            is_changed: !clean_shutdown || identity_written,
             cuts: 0,
             recovery_point_seen: recovery_point,
             stable_on_disk: 0,
@@ -112,7 +112,7 @@ impl Log {
         }
         let mut scan = None;
         let loaded_epochs = log.epochs.entries().to_vec();
-        let resumed = if clean_shutdown || report.created { log.resume()? } else { None };
+        let resumed = if clean_shutdown || created { log.resume()? } else { None };
         match resumed {
             Some(end_offset) => {
                 log.end_offset = end_offset;
@@ -136,15 +136,15 @@ impl Log {
         let scan_was_made = scan.is_some();
         match scan {
             Some(scan) => {
-                let from = log.drop_bad_txn_indexes(&files, scan.from, &mut report)?;
+                let from = log.drop_bad_txn_indexes(files, scan.from, &mut report)?;
                 log.rebuild_producers(from)?;
             }
             // KAFKA: a cleanly stopped log without any snapshot had no producers.
-            None if log.stored().snapshot_offsets()?.is_empty() => {}
+            None if !layout.has_snapshots => {}
             None => log.rebuild_producers(log.end_offset)?,
         }
         log.is_changed |= scan_was_made || !report.remade.is_empty() || log.unsynced.epochs;
-        if scan_was_made && !report.created {
+        if scan_was_made {
             report.recovered = Some(Recovered {
                 stop,
                 recovery_point,
@@ -406,6 +406,19 @@ fn check_identity(storage: &dyn Storage, dir: &Path, topic_id: &[u8; 16], report
             ),
         )),
         None => write_partition_metadata(storage, dir, topic_id).map(|()| true),
+    }
+}
+
+/// The epochs as their file has them, and whether it could not be read.
+fn load_epochs(storage: &dyn Storage, dir: &Path, is_there: bool) -> Result<(LeaderEpochs, bool)> {
+    let path = dir.join(leader_epochs::FILE_NAME);
+    if !is_there {
+        return Ok((LeaderEpochs::empty(path), false));
+    }
+    match LeaderEpochs::load(storage, path.clone()) {
+        Ok(epochs) => Ok((epochs, false)),
+        Err(Error::Corrupt { .. }) => Ok((LeaderEpochs::empty(path), true)),
+        Err(error) => Err(error),
     }
 }
 
