@@ -85,6 +85,7 @@ fn open_log(dir: PathBuf, now_ms: i64) -> Log {
         storage: Arc::new(FileStorage),
         dir,
         topic_id: [7; 16],
+        sibling: None,
         config,
         clean_shutdown: true,
         recovery_point: 0,

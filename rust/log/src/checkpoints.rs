@@ -98,6 +98,22 @@ pub fn write_partition_metadata(storage: &dyn Storage, dir: &Path, topic_id: &[u
     storage.write_atomically(&path, text.as_bytes(), false).map_err(|e| Error::storage(&path, e))
 }
 
+/// The identity of a new directory. That of a `sibling`, another partition of the topic in the same log directory, is the same
+/// text, and neither this broker nor Apache Kafka ever writes it in place: another name for it takes no inode and no block.
+pub fn make_partition_metadata(
+    storage: &dyn Storage,
+    dir: &Path,
+    topic_id: &[u8; 16],
+    sibling: Option<&Path>,
+) -> Result<()> {
+    let link = |sibling: &Path| storage.link(&sibling.join(PARTITION_METADATA), &dir.join(PARTITION_METADATA));
+    match sibling.map(link) {
+        Some(Ok(())) => Ok(()),
+        // It has gone meanwhile, or there can be no more such names: then the file is one of its own.
+        _ => write_partition_metadata(storage, dir, topic_id),
+    }
+}
+
 /// Makes what `write_partition_metadata` wrote survive a power failure.
 pub fn sync_partition_metadata(storage: &dyn Storage, dir: &Path) -> Result<()> {
     let path = dir.join(PARTITION_METADATA);

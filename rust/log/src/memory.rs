@@ -300,6 +300,12 @@ impl Storage for MemoryStorage {
         }
     }
 
+    /// A copy, of which nothing is synced: a disk may know of one name and not of the other.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let bytes = self.read(from)?;
+        self.write_atomically(to, &bytes, false)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.file(path)?;
         self.power.spend()?;

@@ -220,6 +220,7 @@ impl Moving {
             storage: self.storage.clone(),
             dir: dir.to_owned(),
             topic_id: self.topic_id,
+            sibling: None,
             config: log.config.clone(),
             clean_shutdown: true,
             recovery_point: log.end_offset,

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use record::BatchView;
 
-use crate::checkpoints::{PARTITION_METADATA, read_partition_metadata, uuid_text, write_partition_metadata};
+use crate::checkpoints::{
+    PARTITION_METADATA, make_partition_metadata, read_partition_metadata, uuid_text, write_partition_metadata,
+};
 use crate::config::LogConfig;
 use crate::flush::Unsynced;
 use crate::index::Hint;
@@ -36,6 +38,8 @@ pub struct OpenOptions {
     pub storage: Arc<dyn Storage>,
     pub dir: PathBuf,
     pub topic_id: [u8; 16],
+    /// The directory of another partition of this topic, in the same log directory, if one is known.
+    pub sibling: Option<PathBuf>,
     pub config: LogConfig,
     pub clean_shutdown: bool,
     pub recovery_point: i64,
@@ -63,13 +67,13 @@ impl Log {
     }
 
     pub fn open_after(stop: Stop, options: OpenOptions) -> Result<(Log, RecoveryReport)> {
-        let OpenOptions { storage, dir, topic_id, config, clean_shutdown, recovery_point, log_start_offset, now_ms } =
-            options;
+        let OpenOptions { storage, dir, topic_id, sibling, config, clean_shutdown, .. } = options;
+        let OpenOptions { recovery_point, log_start_offset, now_ms, .. } = options;
         let created = !storage.exists(&dir);
         let mut report = RecoveryReport { dir: dir.clone(), created, ..RecoveryReport::default() };
         let (identity_written, layout) = if created {
             storage.create_dir(&dir).map_err(|e| Error::storage(&dir, e))?;
-            write_partition_metadata(&*storage, &dir, &topic_id)?;
+            make_partition_metadata(&*storage, &dir, &topic_id, sibling.as_deref())?;
             (true, Layout::default())
         } else {
             // Nothing is changed in the directory of another topic.

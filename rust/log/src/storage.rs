@@ -47,6 +47,8 @@ pub trait Storage: Send + Sync {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Writes a small file so that it is there whole or not at all. With `sync`, it survives a power failure.
     fn write_atomically(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()>;
+    /// One more name for a file that is never written again. Not every file system has such, nor any number of them.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// File names and sizes.
@@ -183,6 +185,10 @@ impl Storage for FileStorage {
             Some(dir) if sync => self.sync_dir(dir),
             _ => Ok(()),
         }
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -17,6 +17,7 @@ fn open_after(stop: Stop, storage: &MemoryStorage) -> (Log, RecoveryReport) {
         storage: Arc::new(storage.clone()),
         dir: PathBuf::from(DIR),
         topic_id: TOPIC_ID,
+        sibling: None,
         config: config(2000),
         clean_shutdown: false,
         recovery_point: 0,

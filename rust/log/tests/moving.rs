@@ -26,6 +26,7 @@ fn open(storage: &MemoryStorage, dir: &str, recovery_point: i64) -> Log {
         storage: Arc::new(storage.clone()),
         dir: PathBuf::from(dir),
         topic_id: TOPIC_ID,
+        sibling: None,
         config: small(),
         clean_shutdown: false,
         recovery_point,

@@ -28,6 +28,7 @@ fn files_are_as_long_as_their_batches_and_keep_no_room_when_they_are_sealed_or_c
         storage: Arc::new(FileStorage),
         dir: dir.0.clone(),
         topic_id: TOPIC_ID,
+        sibling: None,
         config: config(3 << 20),
         clean_shutdown: true,
         recovery_point: 0,

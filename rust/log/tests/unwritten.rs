@@ -3,10 +3,12 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use common::*;
+use log::checkpoints::read_partition_metadata;
 use log::memory::MemoryStorage;
-use log::storage::Storage;
+use log::storage::{FileStorage, Storage};
 use log::{Log, Stop};
 
 fn names(storage: &MemoryStorage) -> Vec<String> {
@@ -105,4 +107,61 @@ fn a_start_anew_behind_its_end_has_a_file_at_once() {
     log.truncate_fully_and_start_at(7).unwrap();
     assert!(names(&storage).contains(&"00000000000000000007.log".to_owned()), "nothing else knows that it starts at 7");
     assert_eq!(open(&storage.power_loss(1)).log_end_offset(), 7);
+}
+
+fn sibling_of(storage: &MemoryStorage, of: &str) -> log::OpenOptions {
+    log::OpenOptions { dir: of.into(), sibling: Some(DIR.into()), ..options(storage, Opening::default()) }
+}
+
+#[test]
+fn whose_it_is_survives_a_crash_though_it_was_told_by_its_sibling() {
+    let identity = |storage: &MemoryStorage| read_partition_metadata(storage, Path::new("/d/t-1"));
+    for sync_first in [false, true] {
+        for seed in 0..40 {
+            let storage = MemoryStorage::default();
+            let mut first = open(&storage);
+            if sync_first {
+                fill(&mut first, 1, 10);
+                first.flush().unwrap();
+            }
+            let mut log = Log::open(sibling_of(&storage, "/d/t-1")).unwrap().0;
+            assert_eq!(identity(&storage).unwrap(), Some(TOPIC_ID));
+            fill(&mut log, 2, 10);
+            log.flush().unwrap();
+            let after = storage.power_loss(seed);
+            assert_eq!(identity(&after).unwrap(), Some(TOPIC_ID), "seed {seed}");
+            assert_eq!(Log::open(sibling_of(&after, "/d/t-1")).unwrap().0.log_end_offset(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_sibling_that_has_gone_is_not_needed() {
+    let storage = MemoryStorage::default();
+    drop(Log::open(sibling_of(&storage, "/d/t-1")).unwrap());
+    assert_eq!(read_partition_metadata(&storage, Path::new("/d/t-1")).unwrap(), Some(TOPIC_ID));
+}
+
+#[test]
+fn siblings_share_a_file_and_the_one_whose_text_is_made_anew_gets_its_own() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = std::env::temp_dir().join(format!("pykafkacore-siblings-{}", std::process::id()));
+    let path = |name: &str| dir.join(name).join("partition.metadata");
+    let open = |name: &str, sibling: Option<&str>| {
+        let unplaced = options(&MemoryStorage::default(), Opening::default());
+        let sibling = sibling.map(|sibling| dir.join(sibling));
+        let storage = Arc::new(FileStorage);
+        Log::open(log::OpenOptions { storage, dir: dir.join(name), sibling, ..unplaced }).unwrap()
+    };
+    drop(open("t-0", None));
+    drop(open("t-1", Some("t-0")));
+    let inode = |name: &str| std::fs::metadata(path(name)).unwrap().ino();
+    assert_eq!(inode("t-0"), inode("t-1"));
+    assert_eq!(std::fs::read_dir(dir.join("t-1")).unwrap().count(), 1);
+    std::fs::write(path("t-0"), "").unwrap();
+    assert_eq!(open("t-1", Some("t-0")).1.remade, ["partition.metadata"]);
+    assert_ne!(inode("t-0"), inode("t-1"));
+    assert_eq!(std::fs::read(path("t-0")).unwrap(), b"", "what is made anew is not written in place");
+    assert_eq!(open("t-0", None).1.remade, ["partition.metadata"]);
+    std::fs::remove_dir_all(&dir).unwrap();
 }

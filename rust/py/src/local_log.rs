@@ -42,6 +42,7 @@ impl LocalLog {
             storage: Arc::new(FileStorage),
             dir,
             topic_id,
+            sibling: None,
             config,
             clean_shutdown: clean,
             recovery_point,

@@ -26,6 +26,7 @@ fn partition(min_insync_replicas: usize) -> Arc<Partition> {
         storage: Arc::new(MemoryStorage::default()),
         dir: "/__consumer_offsets-0".into(),
         topic_id: TOPIC_ID,
+        sibling: None,
         config: topic.settings.load().log.clone(),
         clean_shutdown: true,
         recovery_point: 0,

@@ -47,6 +47,7 @@ fn world(count: i32, min_insync_replicas: usize, tail_bytes: usize) -> World {
                 storage: storage.clone(),
                 dir: format!("/flights-{index}").into(),
                 topic_id: TOPIC_ID,
+                sibling: None,
                 config: topic.settings.load().log.clone(),
                 clean_shutdown: true,
                 recovery_point: 0,

@@ -84,6 +84,8 @@ pub struct Dir {
     log_count: usize,
     disk: Arc<DirDisk>,
     replay: Replay,
+    /// The partition that was made here last: those of a topic come one after the other.
+    last_made: Option<(Uuid, PathBuf)>,
 }
 
 impl Dir {
@@ -111,7 +113,7 @@ impl Dir {
         }
         let disk = DirDisk::start(path, reserve_bytes, published.clone(), upcalls.clone())?;
         let log_count = log_dir.existing().filter(|name| *name != log::log_dirs::METADATA_PARTITION).count();
-        Ok(Dir { log_dir, config, log_count, disk, replay })
+        Ok(Dir { log_dir, config, log_count, disk, replay, last_made: None })
     }
 
     pub fn disk(&self) -> Arc<DirDisk> {
@@ -307,18 +309,20 @@ impl Publisher {
         let topic = &partition.topic;
         let name = partition.name();
         let at = self.directory_of(&name, directory_id)?;
-        let Dir { log_dir, config, log_count, disk, replay } = &mut self.dirs[at];
+        let Dir { log_dir, config, log_count, disk, replay, last_made } = &mut self.dirs[at];
         if let Some(why) = disk.fenced() {
             return Err(log::Error::Poisoned { why: why.to_owned() });
         }
         self.recovering.begins(Instant::now());
         let now_ms = wall_clock_ms();
+        let sibling = last_made.as_ref().filter(|(id, _)| *id == topic.id);
         let (mut log, report) = Log::open_after(
             log_dir.stop(),
             OpenOptions {
                 storage: Arc::new(FileStorage),
                 dir: log_dir.path().join(&name),
                 topic_id: topic.id,
+                sibling: sibling.map(|(_, path)| path.clone()),
                 config: topic.settings.load().log.clone(),
                 clean_shutdown: log_dir.was_clean(),
                 recovery_point: log_dir.recovery_point(&topic.name, partition.index),
@@ -344,7 +348,10 @@ impl Publisher {
         let told = progress.map(|text| (Level::Info, text)).into_iter().chain(failed.map(|why| (Level::Warning, why)));
         told.for_each(|(level, text)| self.upcalls.notice(level, text));
         log_dir.proved(&name);
-        *log_count += usize::from(report.created);
+        if report.created {
+            *log_count += 1;
+            *last_made = Some((topic.id, log.dir().to_owned()));
+        }
         if config.id != directory_id {
             self.placed.push((topic.id, partition.index, at));
         }

@@ -230,6 +230,7 @@ mod tests {
             storage: storage.clone(),
             dir: "/d/t-0".into(),
             topic_id: [7; 16],
+            sibling: None,
             config: settings.log.clone(),
             clean_shutdown: true,
             recovery_point: 0,

@@ -44,6 +44,7 @@ pub fn options(storage: &MemoryStorage, opening: Opening) -> OpenOptions {
         storage: Arc::new(storage.clone()),
         dir: PathBuf::from(DIR),
         topic_id: TOPIC_ID,
+        sibling: None,
         config: opening.config,
         clean_shutdown: opening.clean,
         recovery_point: opening.recovery_point,

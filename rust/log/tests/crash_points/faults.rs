@@ -194,6 +194,11 @@ impl Storage for Witnessed {
         self.0.memory.remove(path)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.about_to_change();
+        self.0.memory.link(from, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.about_to_change();
         self.0.memory.rename(from, to)

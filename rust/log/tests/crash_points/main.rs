@@ -81,6 +81,7 @@ fn open(storage: Witnessed, stop: Option<Stop>, checkpoints: Checkpoints) -> Res
         storage: Arc::new(storage),
         dir: PathBuf::from(DIR),
         topic_id: TOPIC_ID,
+        sibling: None,
         config: config(4000),
         clean_shutdown: stop.is_none(),
         recovery_point: checkpoints.recovery_point,
