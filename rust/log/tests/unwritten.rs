@@ -2,13 +2,15 @@
 
 mod common;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use log::checkpoints::read_partition_metadata;
 use log::memory::MemoryStorage;
-use log::storage::{FileStorage, Storage};
+use log::storage::{FileStorage, Storage, StorageFile};
 use log::{Log, Stop};
 
 fn names(storage: &MemoryStorage) -> Vec<String> {
@@ -164,4 +166,73 @@ fn siblings_share_a_file_and_the_one_whose_text_is_made_anew_gets_its_own() {
     assert_eq!(std::fs::read(path("t-0")).unwrap(), b"", "what is made anew is not written in place");
     assert_eq!(open("t-0", None).1.remade, ["partition.metadata"]);
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Memory in which no file can be made while it is full.
+#[derive(Clone, Default)]
+struct Full {
+    memory: MemoryStorage,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Storage for Full {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>> {
+        if create && self.is_full.load(Ordering::Relaxed) && !self.memory.exists(path) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.memory.open(path, create)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.memory.read(path)
+    }
+
+    fn write_atomically(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+        self.memory.write_atomically(path, bytes, sync)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        self.memory.list(dir)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.memory.create_dir(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.memory.sync_dir(dir)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.memory.exists(path)
+    }
+}
+
+#[test]
+fn a_first_batch_for_whose_file_there_is_no_room_is_refused_and_the_log_goes_on() {
+    let storage = Full::default();
+    let of_memory = options(&storage.memory, Opening::default());
+    let mut log = Log::open(log::OpenOptions { storage: Arc::new(storage.clone()), ..of_memory }).unwrap().0;
+    storage.is_full.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let refused = log.append_as_leader(&mut plain(10), 0, 1).unwrap_err();
+        assert!(refused.is_no_space(), "{refused}");
+    }
+    assert!(is_empty(&log) && !log.is_poisoned());
+    storage.is_full.store(false, Ordering::Relaxed);
+    fill(&mut log, 2, 10);
+    log.flush().unwrap();
+    assert_eq!(open(&storage.memory.power_loss(3)).log_end_offset(), 2);
 }
