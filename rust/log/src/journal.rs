@@ -230,8 +230,7 @@ impl Replay {
     /// Reads the journals that lie in `dir`, oldest first.
     pub fn read(storage: &dyn Storage, dir: &Path) -> Result<Replay> {
         let names = storage.list(dir).map_err(|e| Error::storage(dir, e))?;
-        let mut names: Vec<String> =
-            names.into_iter().map(|(name, _)| name).filter(|n| n.starts_with(PREFIX)).collect();
+        let mut names: Vec<String> = names.into_iter().filter(|n| n.starts_with(PREFIX)).collect();
         names.sort();
         let mut replay = Replay::default();
         let mut rounds = BTreeMap::new();

@@ -11,7 +11,7 @@
 //! INVARIANT: a power failure in the middle of this leaves what can be told apart again: what a name stands for is gone from the
 //! disk before that name is.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::index::Hint;
@@ -21,8 +21,6 @@ use crate::storage::{Storage, remove_if_there};
 use crate::{Error, Result, leader_epochs};
 
 const SWAP: &str = ".swap";
-
-type Names = BTreeMap<String, u64>;
 
 /// What lies in a partition's directory.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,7 +34,7 @@ pub struct Layout {
 struct Directory<'a> {
     storage: &'a dyn Storage,
     path: &'a Path,
-    names: Names,
+    names: BTreeSet<String>,
     changed: bool,
 }
 
@@ -48,28 +46,16 @@ pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Layout> {
     dir.finish_swaps()?;
     dir.drop_orphans()?;
     dir.sync()?;
-    let base = |(name, size): (&String, &u64)| match parse_file_name(name)? {
-        (base_offset, ".log") => Some((base_offset, *size)),
-        _ => None,
-    };
-    let there = |base_offset, suffix| dir.names.contains_key(&file_name(base_offset, suffix));
-    let segments = dir.names.iter().filter_map(base).map(|(base_offset, size)| SegmentFiles {
-        base_offset,
-        size,
-        has_offset_index: there(base_offset, ".index"),
-        has_time_index: there(base_offset, ".timeindex"),
-        has_txn_index: there(base_offset, ".txnindex"),
-    });
     Ok(Layout {
-        segments: segments.collect(),
-        has_epochs: dir.names.contains_key(leader_epochs::FILE_NAME),
-        has_snapshots: dir.names.keys().any(|name| matches!(parse_file_name(name), Some((_, ".snapshot")))),
+        segments: dir.of(".log").map(|base_offset| dir.segment(base_offset)).collect::<Result<_>>()?,
+        has_epochs: dir.names.contains(leader_epochs::FILE_NAME),
+        has_snapshots: dir.of(".snapshot").next().is_some(),
     })
 }
 
 impl Directory<'_> {
     fn remove(&mut self, name: &str) -> Result<()> {
-        if self.names.remove(name).is_some() {
+        if self.names.remove(name) {
             remove_if_there(self.storage, &self.path.join(name))?;
             self.changed = true;
         }
@@ -80,6 +66,22 @@ impl Directory<'_> {
         self.path.join(name)
     }
 
+    fn size(&self, name: &str) -> Result<u64> {
+        let path = self.file(name);
+        self.storage.size(&path).map_err(|e| Error::storage(&path, e))
+    }
+
+    fn segment(&self, base_offset: i64) -> Result<SegmentFiles> {
+        let there = |suffix| self.names.contains(&file_name(base_offset, suffix));
+        Ok(SegmentFiles {
+            base_offset,
+            size: self.size(&file_name(base_offset, ".log"))?,
+            has_offset_index: there(".index"),
+            has_time_index: there(".timeindex"),
+            has_txn_index: there(".txnindex"),
+        })
+    }
+
     /// What was changed so far is on the disk.
     fn sync(&self) -> Result<()> {
         if !self.changed {
@@ -88,10 +90,16 @@ impl Directory<'_> {
         self.storage.sync_dir(self.path).map_err(|e| Error::storage(self.path, e))
     }
 
+    /// Base offsets of the files that have this very suffix.
+    fn of(&self, suffix: &str) -> impl Iterator<Item = i64> {
+        let parsed = self.names.iter().filter_map(|name| parse_file_name(name));
+        parsed.filter(move |(_, found)| *found == suffix).map(|(base_offset, _)| base_offset)
+    }
+
     /// Names that end with `ending`, with their base offset.
     fn ending(&self, ending: &str) -> Vec<(i64, String)> {
         let base = |name: &String| Some((parse_file_name(name)?.0, name.clone()));
-        self.names.keys().filter(|name| name.ends_with(ending)).filter_map(base).collect()
+        self.names.iter().filter(|name| name.ends_with(ending)).filter_map(base).collect()
     }
 
     fn drop_unfinished(&mut self) -> Result<()> {
@@ -112,7 +120,7 @@ impl Directory<'_> {
 
     fn finish_swaps(&mut self) -> Result<()> {
         for (base_offset, name) in self.ending(".log.swap") {
-            let size = self.names.get(&name).copied().unwrap_or(0);
+            let size = self.size(&name)?;
             let mut segment = Segment::blank(self.file(&name), base_offset, 0);
             segment.size = size;
             let mut end_offset = base_offset.saturating_add(1);
@@ -127,7 +135,7 @@ impl Directory<'_> {
             };
             if !whole {
                 // The disk lost a part of it. What it should have stood for is the better copy, if that is still there.
-                if self.names.contains_key(&file_name(base_offset, ".log")) {
+                if self.names.contains(&file_name(base_offset, ".log")) {
                     for suffix in Segment::file_suffixes() {
                         self.remove(&(file_name(base_offset, suffix) + SWAP))?;
                     }
@@ -150,9 +158,8 @@ impl Directory<'_> {
             let target = name[..name.len() - SWAP.len()].to_owned();
             let (from, to) = (self.file(&name), self.file(&target));
             self.storage.rename(&from, &to).map_err(|e| Error::storage(&from, e))?;
-            if let Some(size) = self.names.remove(&name) {
-                self.names.insert(target, size);
-            }
+            self.names.remove(&name);
+            self.names.insert(target);
             self.changed = true;
         }
         Ok(())
@@ -161,7 +168,7 @@ impl Directory<'_> {
     fn drop_orphans(&mut self) -> Result<()> {
         for suffix in &Segment::file_suffixes()[1..] {
             for (base_offset, name) in self.ending(suffix) {
-                if !self.names.contains_key(&file_name(base_offset, ".log")) {
+                if !self.names.contains(&file_name(base_offset, ".log")) {
                     self.remove(&name)?;
                 }
             }
@@ -196,7 +203,7 @@ mod tests {
     }
 
     fn names(storage: &MemoryStorage) -> Vec<String> {
-        let mut names: Vec<_> = storage.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<_> = storage.list(Path::new(DIR)).unwrap();
         names.sort();
         names
     }

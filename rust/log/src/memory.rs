@@ -327,14 +327,14 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let entries = self.entries.lock();
-        let here = entries.now.iter().filter(|(path, _)| path.parent() == Some(dir));
-        let named = here.filter_map(|(path, file)| {
-            let name = path.file_name()?.to_str()?.to_owned();
-            Some((name, file.content.lock().bytes.len() as u64))
-        });
-        Ok(named.collect())
+        let here = entries.now.keys().filter(|path| path.parent() == Some(dir));
+        Ok(here.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.file(path)?.len()
     }
 
     fn create_dir(&self, _dir: &Path) -> io::Result<()> {

@@ -37,7 +37,7 @@ impl Stored<'_> {
     /// Of which offsets there are snapshots, rising.
     pub fn snapshot_offsets(&self) -> Result<Vec<i64>> {
         let names = self.storage.list(self.dir).map_err(|e| Error::storage(self.dir, e))?;
-        let offset = |(name, _): &(String, u64)| match parse_file_name(name)? {
+        let offset = |name: &String| match parse_file_name(name)? {
             (offset, ".snapshot") => Some(offset),
             _ => None,
         };

@@ -51,12 +51,13 @@ pub trait Storage: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// File names and sizes.
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
+    /// File names.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    fn size(&self, path: &Path) -> io::Result<u64>;
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// With all files in it; none is needed any more.
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        self.list(dir)?.iter().try_for_each(|(name, _)| self.remove(&dir.join(name)))
+        self.list(dir)?.iter().try_for_each(|name| self.remove(&dir.join(name)))
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
@@ -199,15 +200,16 @@ impl Storage for FileStorage {
         fs::rename(from, to)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if let Ok(name) = entry.file_name().into_string() {
-                found.push((name, entry.metadata()?.len()));
-            }
+            found.extend(entry?.file_name().into_string());
         }
         Ok(found)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        fs::metadata(path).map(|found| found.len())
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

@@ -56,7 +56,7 @@ fn told(log: &mut Log, storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
     let known = (log.log_end_offset(), log.epochs(), log.recovery_point(), stable, producers, times);
     let mut told = BTreeMap::from([("known".to_owned(), format!("{known:?}").into_bytes())]);
     log.close_clean(1).unwrap();
-    for (name, _) in storage.list(Path::new(DIR)).unwrap() {
+    for name in storage.list(Path::new(DIR)).unwrap() {
         // Producers stand in a snapshot in any order.
         let is_snapshot = name.ends_with(".snapshot");
         let bytes = storage.read(&Path::new(DIR).join(&name)).unwrap();
@@ -87,7 +87,7 @@ fn a_killed_log_is_taken_up_by_its_headers_and_is_what_a_full_scan_finds() {
 fn a_write_that_the_kill_cut_short_is_cut_off_wherever_it_ended() {
     let whole = filled();
     let files = whole.list(Path::new(DIR)).unwrap();
-    let last = files.iter().map(|(name, _)| name).filter(|name| name.ends_with(".log")).max().unwrap();
+    let last = files.iter().filter(|name| name.ends_with(".log")).max().unwrap();
     let path = Path::new(DIR).join(last);
     let size = whole.read(&path).unwrap().len() as u64;
     for cut in 1..size.min(400) {
@@ -101,8 +101,8 @@ fn a_write_that_the_kill_cut_short_is_cut_off_wherever_it_ended() {
 fn a_last_batch_that_does_not_match_its_crc_is_cut_off() {
     let storage = filled();
     let files = storage.list(Path::new(DIR)).unwrap();
-    let last = files.iter().filter(|(name, _)| name.ends_with(".log")).max().unwrap();
-    storage.flip(&Path::new(DIR).join(&last.0), last.1 as usize - 10).unwrap();
+    let last = Path::new(DIR).join(files.iter().filter(|name| name.ends_with(".log")).max().unwrap());
+    storage.flip(&last, storage.size(&last).unwrap() as usize - 10).unwrap();
     let report = assert_same(&storage, "rot at the end");
     assert_eq!(report.truncated.map(|truncated| truncated.at_offset), Some(62));
 }

@@ -289,7 +289,7 @@ fn only_snapshots_at_the_start_of_a_segment_and_the_newest_one_stay() {
     log.roll(1).unwrap();
     fill(&mut log, 1, 10);
     log.close_clean(1).unwrap();
-    let mut snapshots: Vec<String> = storage.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name).collect();
+    let mut snapshots: Vec<String> = storage.list(Path::new(DIR)).unwrap();
     snapshots.retain(|name| name.ends_with(".snapshot"));
     snapshots.sort();
     assert_eq!(snapshots, ["00000000000000000006.snapshot", "00000000000000000007.snapshot"]);

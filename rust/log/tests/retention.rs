@@ -16,7 +16,7 @@ fn opening(config: LogConfig) -> Opening {
 }
 
 fn names(storage: &MemoryStorage, ending: &str) -> Vec<String> {
-    let names = storage.list(DIR.as_ref()).unwrap().into_iter().map(|(name, _)| name);
+    let names = storage.list(DIR.as_ref()).unwrap().into_iter();
     names.filter(|name| name.ends_with(ending)).collect()
 }
 

@@ -14,7 +14,7 @@ use log::storage::{FileStorage, Storage, StorageFile};
 use log::{Log, Stop};
 
 fn names(storage: &MemoryStorage) -> Vec<String> {
-    let mut names: Vec<String> = storage.list(Path::new(DIR)).unwrap().into_iter().map(|(name, _)| name).collect();
+    let mut names = storage.list(Path::new(DIR)).unwrap();
     names.sort();
     names
 }
@@ -203,8 +203,12 @@ impl Storage for Full {
         self.memory.rename(from, to)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         self.memory.list(dir)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.memory.size(path)
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

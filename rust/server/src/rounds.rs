@@ -252,7 +252,7 @@ mod tests {
         let (notes, subject) = (noted.clone(), partition.clone());
         let checkpoint = move || {
             let state = subject.with_log(|log, _| (log.log_start_offset(), log.segment_count())).unwrap();
-            let renamed = storage.list(Path::new("/d/t-0")).unwrap().iter().any(|(name, _)| name.ends_with(".deleted"));
+            let renamed = storage.list(Path::new("/d/t-0")).unwrap().iter().any(|name| name.ends_with(".deleted"));
             notes.lock().push((state, renamed));
         };
         let desk = Desk::new(housekeeping());

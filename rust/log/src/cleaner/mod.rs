@@ -290,7 +290,7 @@ fn collect_aborted(job: &Cleanable, from: i64, upper_offset: i64) -> Result<Vec<
 /// What an interrupted cleaning left. Files under their own names are never among them.
 fn remove_unfinished(job: &Cleanable) -> Result<()> {
     let names = job.storage.list(&job.dir).map_err(|e| Error::storage(&job.dir, e))?;
-    for (name, _) in names.iter().filter(|(name, _)| name.ends_with(swap::CLEANED)) {
+    for name in names.iter().filter(|name| name.ends_with(swap::CLEANED)) {
         crate::storage::remove_if_there(&*job.storage, &job.dir.join(name))?;
     }
     Ok(())

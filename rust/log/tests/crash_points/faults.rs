@@ -204,10 +204,14 @@ impl Storage for Witnessed {
         self.0.memory.rename(from, to)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = self.0.memory.list(dir)?;
-        names.retain(|(name, _)| !(self.0.has(Fault::SwapNotSeen) && name.ends_with(".swap")));
+        names.retain(|name| !(self.0.has(Fault::SwapNotSeen) && name.ends_with(".swap")));
         Ok(names)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.0.memory.size(path)
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

@@ -22,7 +22,7 @@ use faults::{FAULTS, Fault, Image, Witnessed};
 use log::cleaner::{Cleaned, Course, Interruption, LastRecords};
 use log::memory::{Chance, MemoryStorage};
 use log::retention::Plan;
-use log::{CompactionRules, Log, LogConfig, OpenOptions, RetentionRules, Stop};
+use log::{CompactionRules, Log, LogConfig, OpenOptions, RetentionRules, Stop, Storage};
 use model::{Given, Model, Verdict};
 use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
 
@@ -259,13 +259,11 @@ impl Run {
             }
         }
         let names = |storage: &MemoryStorage| {
-            let mut names = log::Storage::list(storage, DIR.as_ref()).unwrap_or_default();
+            let mut names = storage.list(DIR.as_ref()).unwrap_or_default();
             names.sort();
-            names
-                .iter()
-                .map(|(name, size)| format!("{}:{size}", name.trim_start_matches('0')))
-                .collect::<Vec<_>>()
-                .join(" ")
+            let size = |name: &String| storage.size(&PathBuf::from(DIR).join(name)).unwrap_or(0);
+            let told = names.iter().map(|name| format!("{}:{}", name.trim_start_matches('0'), size(name)));
+            told.collect::<Vec<_>>().join(" ")
         };
         // A replayed history tells more.
         let told = std::env::var("SEED").map_or(String::new(), |_| {
