@@ -28,7 +28,8 @@ pub struct Layout {
     /// Rising.
     pub segments: Vec<SegmentFiles>,
     pub has_epochs: bool,
-    pub has_snapshots: bool,
+    /// Of which offsets there are snapshots, rising.
+    pub snapshots: Vec<i64>,
 }
 
 struct Directory<'a> {
@@ -49,7 +50,7 @@ pub fn arrange(storage: &dyn Storage, path: &Path) -> Result<Layout> {
     Ok(Layout {
         segments: dir.of(".log").map(|base_offset| dir.segment(base_offset)).collect::<Result<_>>()?,
         has_epochs: dir.names.contains(leader_epochs::FILE_NAME),
-        has_snapshots: dir.of(".snapshot").next().is_some(),
+        snapshots: dir.of(".snapshot").collect(),
     })
 }
 

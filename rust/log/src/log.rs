@@ -289,11 +289,11 @@ impl Log {
         producers.save(&Stored { storage: &**storage, dir, segments, end_offset: *end_offset })
     }
 
-    /// The producers are made anew, by no snapshot behind `offset_max`.
-    pub(crate) fn rebuild_producers(&mut self, offset_max: i64) -> Result<()> {
+    /// The producers are made anew, by none of the `snapshots` that is behind `offset_max`.
+    pub(crate) fn rebuild_producers(&mut self, snapshots: &[i64], offset_max: i64) -> Result<()> {
         let Log { storage, dir, segments, end_offset, producers, unsynced, .. } = self;
         let stored = Stored { storage: &**storage, dir, segments, end_offset: *end_offset };
-        *producers = Producers::of(&stored, unsynced, offset_max)?;
+        *producers = Producers::of(&stored, unsynced, snapshots, offset_max)?;
         Ok(())
     }
 
@@ -513,7 +513,8 @@ impl Log {
             log.epochs.truncate_end(end);
             log.epochs.write(&*log.storage, true)?;
             log.unsynced.epochs = false;
-            log.rebuild_producers(end)
+            let snapshots = log.stored().snapshot_offsets()?;
+            log.rebuild_producers(&snapshots, end)
         })
     }
 

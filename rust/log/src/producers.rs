@@ -52,11 +52,11 @@ impl Stored<'_> {
 }
 
 impl Producers {
-    /// Made anew from the newest sound snapshot up to `offset_max`, and the batches behind it. Aborted transactions whose
-    /// entry is missing get one.
-    pub fn of(log: &Stored<'_>, unsynced: &mut Unsynced, offset_max: i64) -> Result<Producers> {
+    /// Made anew from the newest sound one of `snapshots` (rising) up to `offset_max`, and the batches behind it. Aborted
+    /// transactions whose entry is missing get one.
+    pub fn of(log: &Stored<'_>, unsynced: &mut Unsynced, snapshots: &[i64], offset_max: i64) -> Result<Producers> {
         let mut producers = Producers::default();
-        let from = producers.load(log, unsynced, offset_max)?;
+        let from = producers.load(log, unsynced, snapshots, offset_max)?;
         producers.is_saved = from == log.end_offset;
         producers.known_from = from;
         producers.replay(log, unsynced, from)?;
@@ -99,9 +99,9 @@ impl Producers {
     }
 
     /// From the newest sound snapshot up to `offset_max`: as of which offset.
-    fn load(&mut self, log: &Stored<'_>, unsynced: &mut Unsynced, offset_max: i64) -> Result<i64> {
+    fn load(&mut self, log: &Stored<'_>, unsynced: &mut Unsynced, snapshots: &[i64], offset_max: i64) -> Result<i64> {
         let start = log.segments[0].base_offset;
-        for offset in log.snapshot_offsets()?.into_iter().rev() {
+        for &offset in snapshots.iter().rev() {
             if offset > log.end_offset || offset < start {
                 // Of a future that was cut off: gone for good, since the log may come to end there again. Or of a past that
                 // was deleted, with markers that end what it says is open.

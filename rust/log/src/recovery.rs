@@ -141,11 +141,12 @@ impl Log {
         match scan {
             Some(scan) => {
                 let from = log.drop_bad_txn_indexes(files, scan.from, &mut report)?;
-                log.rebuild_producers(from)?;
+                let snapshots = log.stored().snapshot_offsets()?;
+                log.rebuild_producers(&snapshots, from)?;
             }
             // KAFKA: a cleanly stopped log without any snapshot had no producers.
-            None if !layout.has_snapshots => {}
-            None => log.rebuild_producers(log.end_offset)?,
+            None if layout.snapshots.is_empty() => {}
+            None => log.rebuild_producers(&layout.snapshots, log.end_offset)?,
         }
         log.is_changed |= scan_was_made || !report.remade.is_empty() || log.unsynced.epochs;
         if scan_was_made {
