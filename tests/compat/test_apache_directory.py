@@ -136,6 +136,28 @@ def test_apache_starts_on_our_directory_and_we_start_on_what_it_left(directory: 
     check_with_dump_log(directory / "kafka")
 
 
+def test_apache_recovers_partitions_that_nobody_has_written_to(directory: Path) -> None:
+    port, controller_port = apache.free_port(), apache.free_port()
+    ours = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
+    }
+    with Broker(ours, data=directory) as broker:
+        create_topics(broker.bootstrap_servers)
+    data = directory / "kafka"
+    (data / ".kafka_cleanshutdown").unlink()
+    for topic, spec in TOPICS.items():
+        for index in range(spec["partitions"]):
+            assert [each.name for each in (data / f"{topic}-{index}").iterdir()] == ["partition.metadata"]
+    theirs = ApacheKafka(directory / "apache", port=port, controller_port=controller_port, log_dirs=str(data))
+    with theirs:
+        produce(theirs.bootstrap, 0, 500, tuple(TOPICS))
+        before = read_all(theirs.bootstrap)
+        assert sum(map(len, before.values())) == 2000
+    with Broker(ours, data=directory) as broker:
+        assert read_all(broker.bootstrap_servers) == before
+
+
 def test_we_start_on_a_directory_that_apache_formatted_and_filled(directory: Path) -> None:
     theirs = ApacheKafka(directory / "apache", log_dirs=str(directory / "kafka"))
     theirs.format()

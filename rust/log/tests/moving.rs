@@ -158,6 +158,25 @@ fn an_empty_log_moves_with_its_start() {
 }
 
 #[test]
+fn a_log_that_nobody_has_written_to_moves_and_is_written_on_the_way_or_there() {
+    for written_on_the_way in [false, true] {
+        let storage = MemoryStorage::default();
+        let mut log = open(&storage, SOURCE, 0);
+        let mut moving = Moving::begin(&log, FUTURE.into(), TOPIC_ID).unwrap();
+        assert!(matches!(moving.next(&log, 100).unwrap(), Piece::End));
+        if written_on_the_way {
+            append(&mut log, 0, plain(1)).unwrap();
+        }
+        let mut moved = moving.arrive(&mut log, &destination()).unwrap();
+        assert_eq!(moved.log_end_offset(), i64::from(written_on_the_way));
+        append(&mut moved, 0, plain(2)).unwrap();
+        moved.flush().unwrap();
+        let end = 1 + i64::from(written_on_the_way);
+        assert_eq!(open(&storage.power_loss(5), TARGET, 0).log_end_offset(), end);
+    }
+}
+
+#[test]
 fn a_copy_that_is_not_what_the_log_is_does_not_take_its_place() {
     let storage = MemoryStorage::default();
     let mut log = open(&storage, SOURCE, 0);
