@@ -243,8 +243,8 @@ class ShardRuntime:
             self._park(Perform(effect), effects)
 
     def _write(self, outcome: Outcome, effects: list[Any]) -> None:
-        encoded = [self._encode(each) for each in outcome.records]
-        sizes = [self._size(each) for each in encoded]
+        encoded = list(map(self._encode, outcome.records))
+        sizes = list(map(self._size, encoded))
         if outcome.transaction is not None:
             effects.extend(self.flush())
         elif outcome.atomic:

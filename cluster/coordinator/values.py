@@ -67,11 +67,9 @@ def encode(logged: Logged) -> Encoded:
     """Key and value as they stand in the log. A marker is a control record, which whoever appends it makes."""
     if isinstance(logged, Marker):
         return b"", None
-    record = logged.record if isinstance(logged, Pending) else logged
-    key = (_encoded_key if isinstance(record.key, tuple) else encode_coordinator_key)(record.key_message, record.key)
-    if record.value is None:
-        return key, None
-    return key, encode_versioned(record.value_message, record.value, record.value_version)
+    key_message, key, value_message, value, value_version = logged.record if isinstance(logged, Pending) else logged
+    encoded_key = (_encoded_key if isinstance(key, tuple) else encode_coordinator_key)(key_message, key)
+    return encoded_key, None if value is None else encode_versioned(value_message, value, value_version)
 
 
 @lru_cache(maxsize=16_384)

@@ -12,7 +12,7 @@ from struct import error as _struct_error
 from typing import TYPE_CHECKING, Any
 
 from pykafkacore.protocol.notation import VERSION_MAX, StructSpec, parse_fields, parse_versions
-from pykafkacore.protocol.types import MalformedMessage, UnencodableMessage
+from pykafkacore.protocol.types import MalformedMessage, Repeated, UnencodableMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +91,8 @@ class Message:
         """The bytes of `struct` at `version`; a value which that version cannot carry is an error.
 
         Of a struct within the message `part` is the type's name; the bytes are those of an element (`Encoded`)."""
+        if struct.__class__ is Repeated:
+            return struct.encoded(self.encode, version)
         write = self._writers.get((part, version)) or self._make_writer(part, version)
         try:
             return write(struct)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from binascii import Error as _Base64Error
 from binascii import a2b_base64, b2a_base64
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Uuid = bytes
 
@@ -49,6 +53,32 @@ class Encoded:
 
     def __len__(self) -> int:
         return self.count
+
+
+class Repeated:
+    """A struct that is written again and again and never changes any more: its bytes are made once for each version.
+
+    It may stand for the struct where a message is encoded, and has the struct's fields.
+    """
+
+    __slots__ = ("_encoded", "_struct")
+
+    def __init__(self, struct: Any) -> None:
+        self._struct = struct
+        self._encoded: dict[int, bytes] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._struct, name)
+
+    def __repr__(self) -> str:
+        return f"Repeated({self._struct!r})"
+
+    def encoded(self, encode: Callable[[Any, int], bytes], version: int) -> bytes:
+        """The struct as `encode(struct, version)` writes it."""
+        data = self._encoded.get(version)
+        if data is None:
+            data = self._encoded[version] = encode(self._struct, version)
+        return data
 
 
 def uuid_to_text(uuid: Uuid) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.schema import Message
-from pykafkacore.protocol.types import Encoded, MalformedMessage
+from pykafkacore.protocol.types import Encoded, MalformedMessage, Repeated
 from tests.protocol.messages import message_versions, structs
 
 OFFSET_COMMIT = api("OffsetCommit").request
@@ -200,3 +200,18 @@ def test_too_many_tags_are_refused() -> None:
 def test_a_tag_longer_than_the_message_is_refused() -> None:
     with pytest.raises(MalformedMessage, match="malformed tagged fields"):
         METADATA.decode(hexes("01 01 00", "01 05 7f 00"), 13)
+
+
+def test_a_repeated_struct_is_written_once_for_each_version_and_reads_as_the_struct_does() -> None:
+    message = Message("M", versions="0-1", flexible="1", fields="""
+        name   string
+        codes  []int32
+    """)
+    struct = message(name="n", codes=[1, 2])
+    repeated = Repeated(struct)
+    assert (repeated.name, repeated.codes) == ("n", [1, 2])
+    for version in (0, 1):
+        assert message.encode(repeated, version) == message.encode(struct, version)
+        assert message.encode(repeated, version) is message.encode(repeated, version)
+    with pytest.raises(AttributeError):
+        repeated.absent  # noqa: B018

@@ -6,6 +6,7 @@ Topics that do not exist were refused before it came here: shards know no metada
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cluster.coordinator.group import records
@@ -19,6 +20,7 @@ from cluster.coordinator.values import Pending, Record
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 from pykafkacore.protocol.schemas import transactions as transaction_schemas
+from pykafkacore.protocol.types import Repeated
 
 if TYPE_CHECKING:
     from cluster.coordinator.group.settings import GroupSettings
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from cluster.shard import Millis
 
 NO_RETENTION = -1
+KEPT_ROWS_MAX = 16
+"""Of an answer that is kept: whoever asks may name as many as a request holds."""
 INT64_MAX = 2**63 - 1
 
 
@@ -70,20 +74,43 @@ def commit(
     request: Request, now: Millis, settings: GroupSettings, member: ConsumerMember | None = None
 ) -> tuple[list[Record], Any]:
     """Records and response of an OffsetCommit that is allowed; `member`: of a consumer group, judged by partition."""
-    body, message = request.body, schemas.OFFSET_COMMIT_RESPONSE
+    body = request.body
     retention_ms = body.retention_time_ms if 2 <= request.api_version <= 4 else NO_RETENTION
     expire_ms = min(now + retention_ms, INT64_MAX) if retention_ms != NO_RETENTION else -1
     found: list[Record] = []
-    response = message()
+    places: list[Answered] = []
     for topic in body.topics:
         rows = []
         for partition in topic.partitions:
             error: int = Code.STALE_MEMBER_EPOCH
             if member is None or may_commit(member, _generation(body), topic.topic_id, partition.partition_index):
                 error = _take(found, body.group_id, topic, partition, now, expire_ms, settings)
-            rows.append(message.OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=error))
-        response.topics.append(message.OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=rows))
-    return found, response
+            rows.append((partition.partition_index, error))
+        places.append((topic.name, topic.topic_id, tuple(rows)))
+    is_small = len(places) == 1 and len(rows) <= KEPT_ROWS_MAX
+    return found, (_kept_answer if is_small else _commit_answer)(tuple(places))
+
+
+Answered = tuple[str, bytes, tuple[tuple[int, int], ...]]
+"""Name and id of a topic, and an error code for each of its partitions that was committed."""
+
+
+def _commit_answer(places: tuple[Answered, ...]) -> Any:
+    message = schemas.OFFSET_COMMIT_RESPONSE
+    row = message.OffsetCommitResponsePartition
+    topics = [
+        message.OffsetCommitResponseTopic(
+            name=name, topic_id=topic_id, partitions=[row(partition_index=index, error_code=code) for index, code in rows]
+        )
+        for name, topic_id, rows in places
+    ]
+    return message(topics=topics)
+
+
+@lru_cache(maxsize=4_096)
+def _kept_answer(places: tuple[Answered, ...]) -> Repeated:
+    """Consumers commit the same places again and again, and all is well with them."""
+    return Repeated(_commit_answer(places))
 
 
 def commit_in_transaction(request: Request, now: Millis, settings: GroupSettings) -> tuple[list[Pending], Any]:

@@ -97,9 +97,6 @@ class AssignmentComputed:
     assignment: Any
 
 
-_OF_PRODUCERS = (Marker, Pending)
-
-
 class GroupShard:
     def __init__(
         self,
@@ -138,14 +135,16 @@ class GroupShard:
         return self._assignment_computed(request, now)
 
     def apply(self, offset: Offset, logged: Logged) -> None:
-        if isinstance(logged, _OF_PRODUCERS):
+        if isinstance(logged, Record):
+            record = logged
+        else:
             marker_offset = offset if isinstance(logged, Marker) else None
             self.offsets.apply_producer(logged.producer_id, logged.producer_epoch, marker_offset)
-        if isinstance(logged, Marker):
-            for group_id in self.offsets.apply_marker(logged.producer_id, logged.is_commit):
-                self._tidy(group_id)
-            return
-        record = logged.record if isinstance(logged, Pending) else logged
+            if isinstance(logged, Marker):
+                for group_id in self.offsets.apply_marker(logged.producer_id, logged.is_commit):
+                    self._tidy(group_id)
+                return
+            record = logged.record
         if records.is_offset(record):
             self._apply_offset(offset, logged, record)
         elif records.is_classic_group(record):

@@ -20,6 +20,25 @@ def world() -> World:
     return World()
 
 
+@pytest.mark.parametrize("indexes", [(0,), (1, 0), tuple(range(40))], ids=["one", "two", "more than are kept"])
+def test_a_commit_is_told_of_each_of_its_places_in_order_and_again(world: World, indexes: tuple[int, ...]) -> None:
+    request, response = schemas.OFFSET_COMMIT_REQUEST, schemas.OFFSET_COMMIT_RESPONSE
+
+    def ask(group: str, metadata: str) -> list[Any]:
+        row = request.OffsetCommitRequestPartition
+        rows = [row(partition_index=index, committed_offset=1, committed_metadata=metadata) for index in indexes]
+        topics = [request.OffsetCommitRequestTopic(name=name, partitions=rows) for name in ("t", "u")]
+        told = []
+        for asked in (topics[:1], topics):
+            answer = response.decode(response.encode(world.ask("OffsetCommit", 8, group_id=group, topics=asked), 8), 8)
+            told.append([(t.name, [(p.partition_index, p.error_code) for p in t.partitions]) for t in answer.topics])
+        return told
+
+    for group, metadata, code in (("g", "", 0), ("h", "", 0), ("g", "m" * 5000, Code.OFFSET_METADATA_TOO_LARGE), ("g", "", 0)):
+        rows = [(index, int(code)) for index in indexes]
+        assert ask(group, metadata) == [[("t", rows)], [("t", rows), ("u", rows)]]
+
+
 def test_a_commit_without_a_group_makes_a_simple_one(world: World) -> None:
     assert commit(world, "g", 42) == 0
     assert committed(world, "g") == 42
