@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cluster.broker.clock import Clock
     from cluster.metadata.image import MetadataImage
     from cluster.plane.native import NativePlane
+    from cluster.shard import TransactionalBatch
     from pykafkacore.protocol.schema import Message
 
 log = logging.getLogger("pykafkacore.coordinator")
@@ -103,6 +104,7 @@ class CoordinatorHost:
         self._waiting: dict[int, Answer] = {}
         self._next_ticket = 0
         self._unflushed: set[int] = set()
+        self._asked_at_ms = 0
         self._effects: deque[tuple[_Hosted, Any]] = deque()
         self._carries_out = False
         self._wakes_at = math.inf
@@ -235,11 +237,14 @@ class CoordinatorHost:
         elif not hosted.runtime.is_active:
             answer.settle(ApiError(Code.COORDINATOR_LOAD_IN_PROGRESS, f"{self._kind.topic}-{partition} is being loaded"))
         else:
-            self._next_ticket += 1
-            ticket = self._next_ticket
+            self._next_ticket = ticket = self._next_ticket + 1
             self._waiting[ticket] = answer
-            self._flush_later(partition)
-            self._carry_out(hosted, hosted.runtime.submit(ticket, make_request(ticket), self.clock.steady_wall_ms()))
+            if not self._unflushed:
+                self._flush_later()
+            self._unflushed.add(partition)
+            effects = hosted.runtime.submit(ticket, make_request(ticket), self._asked_at_ms)
+            if effects:
+                self._carry_out(hosted, effects)
             if hosted.runtime.timers_changed:
                 self._set_alarm(hosted)
         return answer
@@ -247,23 +252,26 @@ class CoordinatorHost:
     def in_task(self, work: Awaitable[Any]) -> Answer:
         return in_task(self._nursery, work)
 
-    def _flush_later(self, partition: int) -> None:
-        """Whoever else is at hand asks first: one append for all."""
-        if not self._unflushed:
-            if self._plane.is_draining:
-                self._plane.at_end_of_batch(self._flush)
-            else:
-                self._nursery.start_soon(self._flush_soon)
-        self._unflushed.add(partition)
+    def _flush_later(self) -> None:
+        """Whoever else is at hand asks first, at the same time of day: one append for all."""
+        self._asked_at_ms = self.clock.steady_wall_ms()
+        if self._plane.is_draining:
+            self._plane.at_end_of_batch(self._flush)
+        else:
+            self._nursery.start_soon(self._flush_soon)
 
     async def _flush_soon(self) -> None:
         self._flush()
 
     def _flush(self) -> None:
-        while self._unflushed:
-            hosted = self._hosted.get(self._unflushed.pop())
+        unflushed, self._unflushed = self._unflushed, set()
+        appends: list[tuple[_Hosted, Append]] = []
+        for partition in unflushed:
+            hosted = self._hosted.get(partition)
             if hosted is not None:
-                self._carry_out(hosted, hosted.runtime.flush())
+                appends.extend((hosted, append) for append in hosted.runtime.flush())
+        if appends:
+            self._append(appends)
 
     # --- effects ------------------------------------------------------------------------------------------------------------
 
@@ -284,7 +292,12 @@ class CoordinatorHost:
     def _carry_out_one(self, hosted: _Hosted, effect: Any) -> None:
         kind = type(effect)
         if kind is Append:
-            self._append(hosted, effect)
+            if not hosted.runtime.is_active:
+                return
+            if effect.transaction is None:
+                self._append([(hosted, effect)])
+            else:
+                self._append_of_producer(hosted, effect, effect.transaction)
         elif kind is Respond:
             answer = self._waiting.pop(effect.ticket)
             if effect.scope is not None and hosted.runtime.stands(effect.scope):
@@ -307,14 +320,29 @@ class CoordinatorHost:
             del self._hosted[hosted.partition]
             self._take_up(hosted.partition, hosted.leader_epoch)
 
-    def _append(self, hosted: _Hosted, append: Append) -> None:
-        if not hosted.runtime.is_active:
-            return
+    def _append(self, appends: list[tuple[_Hosted, Append]]) -> None:
+        """Nothing that one of them leads to comes before all are in their logs."""
+        wanted = [
+            ((self._topic_id, hosted.partition), (append.leader_epoch, append.base_offset), append.records)
+            for hosted, append in appends
+        ]
+        found = self._plane.core.append_records(wanted, self._kind.codec, self.clock.wall_ms())
+        for (hosted, append), outcome in zip(appends, found, strict=True):
+            self._appended(hosted, append, outcome)
+
+    def _append_of_producer(self, hosted: _Hosted, append: Append, transaction: TransactionalBatch) -> None:
         now_ms = self.clock.wall_ms()
-        batch = self._build(append, now_ms)
-        error, why, end_offset, high_watermark = self._plane.core.append(
-            (self._topic_id, hosted.partition), batch, (append.leader_epoch, append.base_offset), now_ms
-        )
+        producer_id, producer_epoch = transaction.producer_id, transaction.producer_epoch
+        if transaction.marker is not None:
+            batch = build_marker(producer_id, producer_epoch, transaction.marker, transaction.coordinator_epoch, now_ms)
+        else:
+            rows: list[Any] = [(now_ms, key, value, []) for key, value in append.records]
+            batch = build_batch(rows, transactional=True, producer_id=producer_id, producer_epoch=producer_epoch)
+        at = (append.leader_epoch, append.base_offset)
+        self._appended(hosted, append, self._plane.core.append((self._topic_id, hosted.partition), batch, at, now_ms))
+
+    def _appended(self, hosted: _Hosted, append: Append, outcome: tuple[int, str | None, int, int]) -> None:
+        error, why, end_offset, high_watermark = outcome
         if error:
             reason = f"its append was refused with {Code(error).name}" + (f": {why}" if why else "")
             self._carry_out(hosted, hosted.runtime.append_failed(append.leader_epoch, reason))
@@ -322,19 +350,6 @@ class CoordinatorHost:
             self._carry_out(hosted, hosted.runtime.committed(high_watermark))
         else:
             self._watch(hosted, end_offset)
-
-    def _build(self, append: Append, now_ms: int) -> bytes:
-        transaction = append.transaction
-        if transaction is not None and transaction.marker is not None:
-            return build_marker(
-                transaction.producer_id, transaction.producer_epoch, transaction.marker, transaction.coordinator_epoch, now_ms
-            )
-        rows: list[Any] = [(now_ms, key, value, []) for key, value in append.records]
-        if transaction is None:
-            return build_batch(rows, codec=self._kind.codec)
-        return build_batch(
-            rows, transactional=True, producer_id=transaction.producer_id, producer_epoch=transaction.producer_epoch
-        )
 
     async def append_everywhere(self, place: tuple[bytes, int], batch: bytes, transaction_version: int) -> int:
         """Appends a batch to any partition that is led here; the error code, once all replicas have it."""

@@ -19,7 +19,6 @@ from cluster.coordinator.group.consumer import AssignmentJob
 from cluster.coordinator.group.settings import ConsumerSettings, consumer_settings, group_settings
 from cluster.coordinator.group.shard import AssignmentComputed, GroupShard, MetadataIs, TopicsDeleted
 from cluster.coordinator.group.topics import GroupTopics
-from cluster.handlers.answers import Answer
 from cluster.handlers.internal_topics import GROUP_TOPIC
 from cluster.metadata.records import RESOURCE_BROKER, RESOURCE_GROUP
 from cluster.plane.native import match_names
@@ -72,6 +71,7 @@ class GroupHost:
         codec = settings["offsets.topic.compression.codec"]
         kind = CoordinatorKind(GROUP_TOPIC, records.TABLE, self._make_shard, codec, answers_stand=True)
         self.host = make_host(kind, self._perform)
+        self.led_partitions, self.ask = self.host.led_partitions, self.host.ask
 
     def _make_shard(self, partition: int, leader_epoch: int) -> GroupShard:
         settings = group_settings(self._settings)
@@ -123,12 +123,6 @@ class GroupHost:
     @property
     def partition_count(self) -> int:
         return self.host.partition_count
-
-    def led_partitions(self) -> list[int]:
-        return self.host.led_partitions()
-
-    def ask(self, partition: int, make_request: Callable[[int], Any]) -> Answer:
-        return self.host.ask(partition, make_request)
 
     # --- metadata -----------------------------------------------------------------------------------------------------------
 

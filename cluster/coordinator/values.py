@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 class Request(NamedTuple):
     """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text;
-    `fresh_id` is a UUID that nobody else was given, for a member that has no name yet."""
+    `fresh_id` is a UUID that nobody else was given, where a member may have no name yet."""
 
     ticket: Ticket
     api_name: str

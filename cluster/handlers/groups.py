@@ -25,11 +25,15 @@ RETENTION_MS_MAX = 1 << 62
 # Read, Delete, Describe, DescribeConfigs, AlterConfigs, by their bits.
 GROUP_OPERATIONS = 0b1101_0100_1000
 
+_JOINS = frozenset({"ConsumerGroupHeartbeat", "JoinGroup"})
+"""Requests of members that may have no name yet."""
+
 
 def request_for(ctx: Context, call: Call, body: Any, ticket: int) -> Request:
+    name = call.api.name
+    fresh_id = ctx.fresh_id() if name in _JOINS else ""
     # KAFKA: Java writes an address with a slash in front.
-    host = f"/{call.peer_host}"
-    return Request(ticket, call.api.name, call.api_version, body, call.client_id or "", host, ctx.fresh_id())
+    return Request(ticket, name, call.api_version, body, call.client_id or "", f"/{call.peer_host}", fresh_id)
 
 
 def _ask(ctx: Context, call: Call, group_id: str, body: Any) -> Awaitable[Any]:

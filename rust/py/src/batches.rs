@@ -11,6 +11,10 @@ type RecordIn = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec
 
 const INFLATED_BYTES_MAX: usize = 1 << 30;
 
+pub fn codec_of(id: i16) -> PyResult<Codec> {
+    Codec::from_id(id).ok_or_else(|| told(format!("codec {id} is not one of 0..4")))
+}
+
 /// One batch of format v2 with consecutive offsets from `base_offset`.
 #[pyfunction]
 #[pyo3(signature = (records, *, base_offset=0, leader_epoch=-1, codec=0, level=None, control=false, transactional=false,
@@ -30,7 +34,7 @@ pub fn build_batch<'py>(
     base_sequence: i32,
     log_append_time: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let codec = Codec::from_id(codec).ok_or_else(|| told(format!("codec {codec} is not one of 0..4")))?;
+    let codec = codec_of(codec)?;
     let timestamp_type = if log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
     let mut builder = BatchBuilder::new(BatchFacts {
         base_offset,

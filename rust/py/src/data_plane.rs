@@ -6,13 +6,17 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
+use replica::append::Appended;
 use server::asked::{EpochEndWanted, OffsetWanted, Query};
 use server::config::{Compaction, Housekeeping};
 use server::config::{ListenerConfig, LogDirConfig, ServerConfig};
 use server::decided;
 use server::kept::Question;
+use wire::ErrorCode;
 use wire::header::Api;
 
+use crate::batches::codec_of;
 use crate::errors::told;
 use crate::upcalls::to_python;
 use crate::view::DeltaIn;
@@ -90,6 +94,25 @@ pub struct DataPlane {
 }
 
 type PartitionRef = ([u8; 16], i32);
+/// A partition, (leader epoch, end of its log), and a key and a value each.
+type RecordsIn = (PartitionRef, (i32, i64), Vec<(PyBackedBytes, Option<PyBackedBytes>)>);
+/// error, why, end offset behind what was appended, high watermark
+type Outcome = (i16, Option<String>, i64, i64);
+
+fn outcome(appended: Result<Appended, (ErrorCode, Option<String>)>) -> Outcome {
+    match appended {
+        Ok(appended) => (0, None, appended.last_offset + 1, appended.high_watermark),
+        Err((error, why)) => (error.0, why, -1, -1),
+    }
+}
+
+fn built(records: &[(PyBackedBytes, Option<PyBackedBytes>)], codec: Codec, timestamp: i64) -> record::Result<BytesMut> {
+    let mut builder = BatchBuilder::new(BatchFacts { codec, ..BatchFacts::default() });
+    for (key, value) in records {
+        builder.push(NewRecord { timestamp, key: Some(key), value: value.as_deref(), headers: &[] });
+    }
+    Ok(BytesMut::from(Bytes::from(builder.build()?)))
+}
 
 #[pymethods]
 impl DataPlane {
@@ -293,13 +316,30 @@ impl DataPlane {
         at: Option<(i32, i64)>,
         now_ms: i64,
         transaction_version: i8,
-    ) -> (i16, Option<String>, i64, i64) {
+    ) -> Outcome {
         let batch = BytesMut::from(batch);
         let published = &self.inner.shared().published;
-        match py.detach(|| decided::append(published, partition, batch, at, transaction_version, now_ms)) {
-            Ok(appended) => (0, None, appended.last_offset + 1, appended.high_watermark),
-            Err((error, why)) => (error.0, why, -1, -1),
-        }
+        outcome(py.detach(|| decided::append(published, partition, batch, at, transaction_version, now_ms)))
+    }
+
+    /// As `append`, of a batch of records with the time `now_ms` to each of these partitions; what it gives, in order.
+    fn append_records(
+        &self,
+        py: Python<'_>,
+        appends: Vec<RecordsIn>,
+        codec: i16,
+        now_ms: i64,
+    ) -> PyResult<Vec<Outcome>> {
+        let codec = codec_of(codec)?;
+        let published = &self.inner.shared().published;
+        py.detach(|| {
+            let batches = appends.iter().map(|(_, _, records)| built(records, codec, now_ms));
+            let batches = batches.collect::<record::Result<Vec<_>>>().map_err(told)?;
+            let one = |(&(partition, at, _), batch): (&RecordsIn, BytesMut)| {
+                outcome(decided::append(published, partition, batch, Some(at), 0, now_ms))
+            };
+            Ok(appends.iter().zip(batches).map(one).collect())
+        })
     }
 
     /// Completes with None when the high watermark of a partition has passed `wanted_offset`, or never will.
