@@ -450,19 +450,32 @@ def make_reader(root: StructSpec, classes: dict[str, type], version: int, flexib
 
 
 class _WriterSource(_Source):
+    """Bytes that stand one behind the other, with no branch between them, are gathered as expressions, and written together."""
+
     def __init__(self, version: int, flexible: bool) -> None:
         super().__init__(version, flexible)
-        self.add = "add"
+        self.out = "out"
+        self.pieces: list[str] = []
+        self.writes = False
+        """Whether `out` is needed: there is a branch or a loop."""
 
     def flush(self) -> None:
         group = self.take_group()
         if group is None:
             return
         layout, values, size = group
-        if not values:
-            self.line(f"{self.add}({bytes(size)!r})")
-            return
-        self.line(f"{self.add}({self.constant('P', _layout(layout).pack)}({', '.join(values)}))")
+        packed = f"{self.constant('P', _layout(layout).pack)}({', '.join(values)})"
+        self.pieces.append(packed if values else repr(bytes(size)))
+
+    def write(self, *more: str) -> None:
+        """What is gathered, and these expressions."""
+        self.flush()
+        pieces, self.pieces = [*self.pieces, *more], []
+        self.writes = self.writes or bool(pieces)
+        if len(pieces) == 1:
+            self.line(f"{self.out}.append({pieces[0]})")
+        elif pieces:
+            self.line(f"{self.out} += {', '.join(pieces)}")
 
     def struct(self, spec: StructSpec, source: str) -> None:
         tagged: list[FieldSpec] = []
@@ -506,25 +519,26 @@ class _WriterSource(_Source):
         if not field.null_allowed(self.version):
             write(field, value)
             return
-        self.flush()
+        self.write()
         name = self.name("v")
         self.line(f"{name} = {value}")
         if self.is_compact(field):
             null = b"\0"
         else:
             null = b"\xff\xff" if field.type == "string" and not field.is_array else b"\xff\xff\xff\xff"
-        self.line(f"if {name} is None: {self.add}({null!r})")
+        self.line(f"if {name} is None: {self.out}.append({null!r})")
         self.line("else:")
         self.indent += 1
         write(field, name)
-        self.flush()
+        self.write()
         self.indent -= 1
 
     def length(self, field: FieldSpec, thing: str, narrow: bool) -> None:
         if self.is_compact(field):
             self.flush()
-            self.line(f"n = len({thing}) + 1")
-            self.line(f"{self.add}(UV[n] if n < 128 else uvarint(n))")
+            count = self.name("n")
+            self.line(f"{count} = len({thing}) + 1")
+            self.pieces.append(f"UV[{count}] if {count} < 128 else uvarint({count})")
         else:
             self.group("h" if narrow else "i", f"len({thing})")
             self.flush()
@@ -536,7 +550,7 @@ class _WriterSource(_Source):
         else:
             self.line(f"{thing} = {value}")
         self.length(field, thing, field.type == "string")
-        self.line(f"{self.add}({thing})")
+        self.pieces.append(thing)
 
     def one_struct(self, field: FieldSpec, spec: StructSpec, value: str) -> None:
         name = self.name("o")
@@ -544,14 +558,14 @@ class _WriterSource(_Source):
         if not field.null_allowed(self.version):
             self.struct(spec, name)
             return
-        self.flush()
+        self.write()
         null = b"\0" if field.tag is not None else b"\xff"
-        self.line(f"if {name} is None: {self.add}({null!r})")
+        self.line(f"if {name} is None: {self.out}.append({null!r})")
         self.line("else:")
         self.indent += 1
         self.group("b", "1")
         self.struct(spec, name)
-        self.flush()
+        self.write()
         self.indent -= 1
 
     def array(self, field: FieldSpec, value: str) -> None:
@@ -559,29 +573,35 @@ class _WriterSource(_Source):
         self.line(f"{items} = {value}")
         self.length(field, items, narrow=False)
         if field.type in FIXED:
-            if field.type == "uuid":
-                self.line(f"{self.add}(pack('16s' * len({items}), *{items}))")
-            else:
-                self.line(f"{self.add}(pack('>%d{FIXED[field.type][0]}' % len({items}), *{items}))")
+            count = f"len({items})"
+            layout = f"'16s' * {count}" if field.type == "uuid" else f"'>%d{FIXED[field.type][0]}' % {count}"
+            self.pieces.append(f"pack({layout}, *{items})")
             return
+        self.write()
         item = self.name("o")
         if field.struct is None:
             self.line(f"for {item} in {items}:")
             self.indent += 1
             self.text_or_bytes(field, item)
+            self.write()
             self.indent -= 1
             return
-        self.line(f"if {items}.__class__ is Encoded: {self.add}({items}.data)")
+        self.line(f"if {items}.__class__ is Encoded: {self.out}.append({items}.data)")
         self.line("else:")
         self.line(f" for {item} in {items}:")
         self.indent += 2
         self.struct(field.struct, item)
-        self.flush()
+        self.write()
         self.line("pass")
         self.indent -= 2
 
     def tags(self, tagged: list[FieldSpec], source: str) -> None:
         self.flush()
+        if len(tagged) == 1 and tagged[0].type in FIXED and not tagged[0].is_array:
+            value = f"{source}.{tagged[0].name}"
+            self.pieces.append(f"{self.fixed_tag(tagged[0], value, 1)} if {self.differs(tagged[0], value)} else {bytes(1)!r}")
+            return
+        self.write()
         section = self.name("t")
         self.line(f"{section} = []")
         for field in tagged:
@@ -589,34 +609,36 @@ class _WriterSource(_Source):
             self.line(f"if {self.differs(field, value)}:")
             self.indent += 1
             if field.type in FIXED and not field.is_array:
-                self.fixed_tag(field, value, section)
+                self.line(f"{section}.append({self.fixed_tag(field, value)})")
                 self.indent -= 1
                 continue
-            parts, outer = self.name("p"), self.add
-            self.line(f"{parts} = []; {parts}add = {parts}.append")
-            self.add = f"{parts}add"
+            parts, outer = self.name("p"), self.out
+            self.line(f"{parts} = []")
+            self.out = parts
             self.field(field, value)
-            self.flush()
-            self.add = outer
+            self.write()
+            self.out = outer
             self.line(f"{parts} = join({parts})")
             self.line(f"{section}.append({encode_uvarint(field.tag or 0)!r} + uvarint(len({parts})) + {parts})")
             self.indent -= 1
-        self.line(f"{self.add}(UV[len({section})])")
-        self.line(f"if {section}: {self.add}(join({section}))")
+        self.write(f"UV[len({section})]", f"*{section}")
 
-    def fixed_tag(self, field: FieldSpec, value: str, section: str) -> None:
-        """A tagged field whose size is known beforehand."""
+    def fixed_tag(self, field: FieldSpec, value: str, *count: int) -> str:
+        """A tagged field whose size is known beforehand, behind the count of all where that is known, too."""
         code, size = FIXED[field.type]
-        front = encode_uvarint(field.tag or 0) + encode_uvarint(size)
-        pack_it = self.constant("P", _layout(f">{len(front)}s{code}").pack)
-        self.line(f"{section}.append({pack_it}({front!r}, {value}))")
+        front = bytes(count) + encode_uvarint(field.tag or 0) + encode_uvarint(size)
+        return f"{self.constant('P', _layout(f'>{len(front)}s{code}').pack)}({front!r}, {value})"
 
 
 def make_writer(spec: StructSpec, classes: dict[str, type], version: int, flexible: bool) -> Callable[..., bytes]:
     """`write(struct) -> bytes`, of a whole message or of a struct in it."""
     source = _WriterSource(version, flexible)
-    source.line("out = []; add = out.append")
     source.struct(spec, "o")
     source.flush()
-    source.line("return join(out)")
+    if not source.writes:
+        source.line(f"return join(({''.join(f'{piece}, ' for piece in source.pieces)}))")
+    else:
+        source.lines.insert(0, " out = []")
+        source.write()
+        source.line("return join(out)")
     return source.build("def write(o):", "write", f"writer of {spec.name}", classes)

@@ -39,7 +39,8 @@ class Message:
         self._root: StructSpec | None = None
         self._classes: dict[str, type] | None = None
         self._readers: dict[int, Callable[..., Any]] = {}
-        self._writers: dict[tuple[str, int], Callable[..., bytes]] = {}
+        # By version where they are of the whole message.
+        self._writers: dict[int | tuple[str, int], Callable[..., bytes]] = {}
 
     def __repr__(self) -> str:
         return f"<Message {self.name} v{self.versions[0]}-{self.versions[1]}>"
@@ -93,7 +94,7 @@ class Message:
         Of a struct within the message `part` is the type's name; the bytes are those of an element (`Encoded`)."""
         if struct.__class__ is Repeated:
             return struct.encoded(self.encode, version)
-        write = self._writers.get((part, version)) or self._make_writer(part, version)
+        write = self._writers.get((part, version) if part else version) or self._make_writer(part, version)
         try:
             return write(struct)
         except UnencodableMessage as error:
@@ -127,5 +128,5 @@ class Message:
         self._check_version(version)
         [spec] = [each for each in all_structs(self.root) if each.name == (part or self.name)]
         write = make_writer(spec, self._make_classes(), version, self.is_flexible(version))
-        self._writers[part, version] = write
+        self._writers[(part, version) if part else version] = write
         return write
