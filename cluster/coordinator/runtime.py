@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from cluster.coordinator.standing import ALL, KeptAnswers, StandingAnswers
 from cluster.shard import LATER, CancelTimer, Outcome, SetTimer, Timer, TransactionalBatch
@@ -29,7 +29,8 @@ from pykafkacore.protocol.errors import ApiError, Code
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-class Append(NamedTuple):
+@dataclass(slots=True)
+class Append:
     """Append these values as one batch, which must start at `base_offset`; else call `append_failed`."""
 
     leader_epoch: int
@@ -38,14 +39,16 @@ class Append(NamedTuple):
     transaction: TransactionalBatch | None = None
 
 
-class Respond(NamedTuple):
+@dataclass(slots=True)
+class Respond:
     ticket: int
     response: Any
     scope: int | None = None
     """Of an answer that stands: whoever keeps it asks `stands` first."""
 
 
-class Fail(NamedTuple):
+@dataclass(slots=True)
+class Fail:
     """The whole request failed; dispatch makes its response of the error."""
 
     ticket: int
@@ -68,7 +71,8 @@ class Dropped:
     reason: str
 
 
-class Perform(NamedTuple):
+@dataclass(slots=True)
+class Perform:
     """What a decision asked of its host, now that the decision is committed."""
 
     effect: Any

@@ -11,6 +11,7 @@ The schemas are those of `pykafkacore.protocol.schemas.coordinator_records`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from pykafkacore.protocol.schema import Message
 
 
-class Request(NamedTuple):
+@dataclass(slots=True)
+class Request:
     """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text;
     `fresh_id` is a UUID that nobody else was given, where a member may have no name yet."""
 
@@ -39,7 +41,8 @@ class Request(NamedTuple):
     fresh_id: str = ""
 
 
-class Record(NamedTuple):
+@dataclass(slots=True)
+class Record:
     key_message: Message
     key: Any
     value_message: Message
@@ -67,9 +70,9 @@ def encode(logged: Logged) -> Encoded:
     """Key and value as they stand in the log. A marker is a control record, which whoever appends it makes."""
     if isinstance(logged, Marker):
         return b"", None
-    key_message, key, value_message, value, value_version = logged.record if isinstance(logged, Pending) else logged
-    encoded_key = (_encoded_key if isinstance(key, tuple) else encode_coordinator_key)(key_message, key)
-    return encoded_key, None if value is None else encode_versioned(value_message, value, value_version)
+    record = logged.record if isinstance(logged, Pending) else logged
+    key = (_encoded_key if isinstance(record.key, tuple) else encode_coordinator_key)(record.key_message, record.key)
+    return key, None if record.value is None else encode_versioned(record.value_message, record.value, record.value_version)
 
 
 @lru_cache(maxsize=16_384)

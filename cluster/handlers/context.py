@@ -6,7 +6,8 @@ Not here: anything that performs I/O. The shell (`cluster.broker`) fills these i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from cluster.config.node import NodeSettings
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 ANONYMOUS = "User:ANONYMOUS"
 
 
-class Call(NamedTuple):
+@dataclass(slots=True)
+class Call:
     """One request, decoded."""
 
     api: Api

@@ -319,13 +319,15 @@ class _ReaderSource(_Source):
 
     def text_or_bytes(self, field: FieldSpec, place: str, nullable: bool) -> None:
         length = self.length(field, field.type == "string")
-        compact = length != "n"
+        null = "not n" if length != "n" else "n < 0"
         if nullable:
-            self.line(f"if n {'==' if compact else '<'} 0: {place} = None")
+            self.line(f"if {null}: {place} = None")
             self.line("else:")
             self.indent += 1
+        else:
+            self.line(f"if {null}: raise bad_length({field.name!r})")
         self.line(f"e = pos + {length}")
-        self.line(f"if not pos <= e <= end: raise bad_length({field.name!r})")
+        self.line(f"if e > end: raise bad_length({field.name!r})")
         if field.type == "string":
             self.line(f"{place} = str(buf[pos:e], 'utf-8', 'surrogateescape'); pos = e")
         elif field.type == "bytes":

@@ -66,7 +66,7 @@ def keeps_the_dead(patch: pytest.MonkeyPatch) -> None:
     honest = shards.GroupShard.activate
 
     def deaf(self: Any, now: int) -> Any:
-        return honest(self, now)._replace(timers=())
+        return replace(honest(self, now), timers=())
 
     patch.setattr(shards.GroupShard, "activate", deaf)
     patch.setattr(classic_rules, "_renew_session", lambda turn, member: None)

@@ -138,7 +138,7 @@ def abort_what_was_to_be_committed_after_a_load(patch: pytest.MonkeyPatch) -> No
 
     def forgetful(self: TransactionShard, now: int) -> Outcome:
         outcome = honest(self, now)
-        return outcome._replace(effects=[replace(each, commit=False) for each in outcome.effects])
+        return replace(outcome, effects=[replace(each, commit=False) for each in outcome.effects])
 
     patch.setattr(TransactionShard, "activate", forgetful)
 

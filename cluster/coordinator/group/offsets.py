@@ -10,7 +10,8 @@ Sources: KIP-447 (unstable offsets), KIP-211 (expiry).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from pykafkacore.protocol.types import ZERO_UUID
 
@@ -20,7 +21,8 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
-class CommittedOffset(NamedTuple):
+@dataclass(slots=True)
+class CommittedOffset:
     offset: int
     leader_epoch: int
     metadata: str

@@ -5,6 +5,7 @@ KAFKA: value versions are those that 4.4 writes: offsets v4 (v1 with a retention
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cluster.coordinator.values import Record
@@ -28,14 +29,15 @@ GROUP_VERSION = 3
 
 
 class OffsetKey(NamedTuple):
-    """The fields of an OffsetCommitKey. A tuple, for it is made with every commit."""
+    """The fields of an OffsetCommitKey. A tuple, for its bytes are looked up by it."""
 
     group: str
     topic: str
     partition: int
 
 
-class OffsetValue(NamedTuple):
+@dataclass(slots=True)
+class OffsetValue:
     """The fields of an OffsetCommitValue."""
 
     offset: int

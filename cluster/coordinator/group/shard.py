@@ -13,7 +13,7 @@ place, and after a reload the first alone has told everything that was acknowled
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.coordinator.group import (
@@ -405,7 +405,7 @@ class GroupShard:
     def _commit_in_transaction(self, request: Request, now: Millis) -> Outcome:
         """`body` is an OffsetsOfTransaction."""
         body, marker_offset = request.body.request, request.body.marker_offset
-        request = request._replace(body=body)
+        request = replace(request, body=body)
         if self.offsets.marker_offset(body.producer_id) != marker_offset:
             raise ApiError(Code.INVALID_TXN_STATE, "the transaction ended while its offsets came")
         group = self.groups.get(body.group_id)
