@@ -278,12 +278,13 @@ class CoordinatorHost:
     def _carry_out(self, hosted: _Hosted, effects: list[Any]) -> None:
         """In the order in which they were decided: what an effect leads to comes behind those that wait already, for its
         append must not come before theirs."""
-        for effect in effects:
-            self._effects.append((hosted, effect))
-        if self._carries_out or not effects:
+        if self._carries_out:
+            self._effects.extend([(hosted, effect) for effect in effects])
             return
         self._carries_out = True
         try:
+            for effect in effects:
+                self._carry_out_one(hosted, effect)
             while self._effects:
                 self._carry_out_one(*self._effects.popleft())
         finally:

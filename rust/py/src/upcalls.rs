@@ -1,20 +1,20 @@
 //! What comes up, as frozen Python objects.
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyInt, PyString};
 use server::asked::{JobResult, ReplicaFound};
 use server::upcall::{Level, Upcall};
 
-/// A request for the control plane.
+/// A request for the control plane. All of it is Python's already, so that the interpreter reads it without a call.
 #[pyclass(frozen, get_all, module = "pykafkacore._core")]
 pub struct Request {
-    ticket: u64,
-    api_key: i16,
-    api_version: i16,
-    correlation_id: i32,
-    client_id: Option<Py<PyBytes>>,
-    listener: usize,
-    peer_host: String,
+    ticket: Py<PyInt>,
+    api_key: Py<PyInt>,
+    api_version: Py<PyInt>,
+    /// None or bytes
+    client_id: Py<PyAny>,
+    listener: Py<PyInt>,
+    peer_host: Py<PyString>,
     body: Py<PyBytes>,
 }
 
@@ -53,13 +53,12 @@ pub struct Notice {
 pub fn to_python(py: Python<'_>, upcall: Upcall) -> PyResult<Py<PyAny>> {
     Ok(match upcall {
         Upcall::Request(request) => Request {
-            ticket: request.ticket,
-            api_key: request.api_key,
-            api_version: request.api_version,
-            correlation_id: request.correlation_id,
-            client_id: request.client_id.map(|id| PyBytes::new(py, &id).unbind()),
-            listener: request.listener,
-            peer_host: request.peer_host.to_string(),
+            ticket: request.ticket.into_pyobject(py)?.unbind(),
+            api_key: request.api_key.into_pyobject(py)?.unbind(),
+            api_version: request.api_version.into_pyobject(py)?.unbind(),
+            client_id: request.client_id.map_or_else(|| py.None(), |id| PyBytes::new(py, &id).into_any().unbind()),
+            listener: request.listener.into_pyobject(py)?.unbind(),
+            peer_host: PyString::new(py, &request.peer_host).unbind(),
             body: PyBytes::new(py, &request.body).unbind(),
         }
         .into_pyobject(py)?
