@@ -3,7 +3,7 @@
     down   publish, respond, queries: each returns at once; what takes time completes with its ticket
     up     requests, completions, notices: drained in bounded batches whenever the descriptor is readable
 
-INVARIANT: one batch, then a checkpoint: however many upcalls wait, other tasks get their turn.
+INVARIANT: however many upcalls wait, other tasks get their turn, between two batches, once a millisecond.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ BATCH_MAX = 512
 GIVES_WAY_AFTER_S = 0.00003
 """Since it last did, while there are upcalls. An event loop that wakes up on the processor where the control plane is at
 work is let in by the kernel at its next tick otherwise, milliseconds later."""
+OTHERS_AFTER_S = 0.001
+"""Since other tasks had their turn: between two small batches a checkpoint costs as much as half a request."""
 CoreError = _core.CoreError
 LocalLog = _core.LocalLog
 Request = _core.Request
@@ -125,11 +127,16 @@ class NativePlane:
     ) -> None:
         """Drains upcalls for ever. None of the three may block."""
         fd = self.core.fileno()
+        others_s = perf_counter()
+        is_idle = False
         while True:
             batch = self.core.drain(BATCH_MAX)
             if not batch:
-                await trio.lowlevel.wait_readable(fd)
+                # Often there are more by the time that other tasks have had their turn: going to sleep costs the most.
+                await (trio.lowlevel.wait_readable(fd) if is_idle else trio.lowlevel.checkpoint())
+                is_idle, others_s = not is_idle, perf_counter()
                 continue
+            is_idle = False
             self.is_draining = True
             try:
                 for upcall in batch:
@@ -150,7 +157,9 @@ class NativePlane:
             finally:
                 self.is_draining = False
                 self._send_gathered()
-            await trio.lowlevel.checkpoint()
+            if perf_counter() - others_s > OTHERS_AFTER_S:
+                await trio.lowlevel.checkpoint()
+                others_s = perf_counter()
 
     def _give_way(self) -> None:
         now_s = perf_counter()
