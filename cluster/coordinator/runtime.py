@@ -247,21 +247,29 @@ class ShardRuntime:
             self._park(Perform(effect), effects)
 
     def _write(self, outcome: Outcome, effects: list[Any]) -> None:
-        encoded = list(map(self._encode, outcome.records))
-        sizes = list(map(self._size, encoded))
         if outcome.transaction is not None:
             effects.extend(self.flush())
-        elif outcome.atomic:
-            self._make_room(len(encoded), sum(sizes), effects)
-        for record, value, size in zip(outcome.records, encoded, sizes, strict=True):
-            if not outcome.atomic:
-                self._make_room(1, size, effects)
-            self.shard.apply(self.next_offset, record)
-            self.next_offset += 1
-            self._batch.append(value)
-            self._batch_bytes += size
+        for part in (outcome.records,) if outcome.atomic else zip(outcome.records, strict=True):
+            count, size = len(self._batch), self._batch_bytes
+            for record in part:
+                encoded = self._encode(record)
+                self.shard.apply(self.next_offset, record)
+                self.next_offset += 1
+                self._batch.append(encoded)
+                self._batch_bytes += self._size(encoded)
+            if outcome.transaction is None:
+                self._fit(count, size, effects)
         if outcome.transaction is not None:
             effects.extend(self._cut(outcome.transaction))
+
+    def _fit(self, count: int, size: int, effects: list[Any]) -> None:
+        """The first `count` records of the open batch, of `size` bytes, go alone where the others make it too large."""
+        is_full = self._batch_bytes > self._bytes_per_batch or len(self._batch) > self._records_per_batch
+        if is_full and count:
+            first = tuple(self._batch[:count])
+            effects.append(Append(self.leader_epoch, self.next_offset - len(self._batch), first))
+            del self._batch[:count]
+            self._batch_bytes -= size
 
     def _is_renewed(self, standing: StandingAnswers, timer: Timer, now: int) -> bool:
         """It runs on: its answer was given meanwhile."""
@@ -276,11 +284,6 @@ class ShardRuntime:
             if self._timers.get(change.timer, change.at_ms) < change.at_ms:
                 self._set_timer(change)
         self.shard.touched.clear()
-
-    def _make_room(self, record_count: int, size: int, effects: list[Any]) -> None:
-        is_full = len(self._batch) + record_count > self._records_per_batch
-        if is_full or self._batch_bytes + size > self._bytes_per_batch:
-            effects.extend(self.flush())
 
     def _park(self, effect: Respond | Fail | Perform, effects: list[Any]) -> None:
         if self.next_offset <= self.high_watermark:
