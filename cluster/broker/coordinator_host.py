@@ -269,7 +269,8 @@ class CoordinatorHost:
         for partition in unflushed:
             hosted = self._hosted.get(partition)
             if hosted is not None:
-                appends.extend((hosted, append) for append in hosted.runtime.flush())
+                for append in hosted.runtime.flush():
+                    appends.append((hosted, append))
         if appends:
             self._append(appends)
 
