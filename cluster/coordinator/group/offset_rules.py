@@ -82,9 +82,10 @@ def commit(
     for topic in body.topics:
         rows = []
         for partition in topic.partitions:
-            error: int = Code.STALE_MEMBER_EPOCH
             if member is None or may_commit(member, _generation(body), topic.topic_id, partition.partition_index):
                 error = _take(found, body.group_id, topic, partition, now, expire_ms, settings)
+            else:
+                error = Code.STALE_MEMBER_EPOCH
             rows.append((partition.partition_index, error))
         places.append((topic.name, topic.topic_id, tuple(rows)))
     is_small = len(places) == 1 and len(rows) <= KEPT_ROWS_MAX
