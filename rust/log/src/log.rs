@@ -21,7 +21,7 @@ use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError};
 use crate::producers::{Producers, Stored};
 use crate::rolling::must_roll;
 use crate::segment::Segment;
-use crate::slice::{ReadError, ReadSlice, slice};
+use crate::slice::{Cold, ReadError, ReadSlice, cold, slice};
 use crate::storage::{Storage, remove_if_there};
 use crate::{Error, Result, txn_index};
 
@@ -415,6 +415,11 @@ impl Log {
         }
         let bound = (upper_offset < self.end_offset).then_some(upper_offset);
         Ok(slice(&self.segments, &*self.storage, offset, (bytes_max, min_one), bound)?)
+    }
+
+    /// What `read` would wait for the disk for. None where it does not wait, and where it tells an error.
+    pub fn cold(&self, offset: i64, bytes_max: usize) -> Option<Cold> {
+        cold(&self.segments, &*self.storage, offset, bytes_max).unwrap_or(None)
     }
 
     /// (producer id, first offset) of the transactions aborted among `from..upper_offset`, by first offset.

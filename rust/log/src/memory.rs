@@ -79,6 +79,8 @@ struct Content {
     /// Synced once, then cut off or overwritten without a sync: what may be there again after a power failure.
     ghost: Vec<u8>,
     fail_writes: bool,
+    /// Memory has lost it, as it were, until somebody brings it.
+    is_cold: bool,
 }
 
 impl Content {
@@ -146,6 +148,14 @@ impl StorageFile for MemoryFile {
         content.synced_bytes = content.bytes.len();
         content.ghost.clear();
         Ok(())
+    }
+
+    fn is_at_hand(&self, _position: u64, _bytes: usize) -> bool {
+        !self.content.lock().is_cold
+    }
+
+    fn bring(&self, _position: u64, _bytes: usize) {
+        self.content.lock().is_cold = false;
     }
 }
 
@@ -259,6 +269,12 @@ impl MemoryStorage {
     /// From now on every write and sync of this file fails.
     pub fn fail_writes(&self, path: &Path) -> io::Result<()> {
         self.file(path)?.content.lock().fail_writes = true;
+        Ok(())
+    }
+
+    /// This file is not at hand until it is brought.
+    pub fn cool(&self, path: &Path) -> io::Result<()> {
+        self.file(path)?.content.lock().is_cold = true;
         Ok(())
     }
 

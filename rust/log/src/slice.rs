@@ -15,6 +15,13 @@ pub struct ReadSlice {
     pub is_last: bool,
 }
 
+/// Bytes that are wanted, and that only the disk has.
+pub struct Cold {
+    pub file: Arc<dyn StorageFile>,
+    pub position: u64,
+    pub bytes: usize,
+}
+
 #[derive(Debug)]
 pub enum ReadError {
     OffsetOutOfRange { start: i64, end: i64 },
@@ -25,6 +32,27 @@ impl From<Error> for ReadError {
     fn from(error: Error) -> Self {
         ReadError::Storage(error)
     }
+}
+
+/// The index names a batch before the one that is wanted, which only its header tells the size of: usually less than this.
+const AROUND_BYTES: usize = 1 << 20;
+/// Looked for in memory, and brought from the disk, at a time.
+const COLD_BYTES_MAX: usize = 8 << 20;
+
+/// What a read of so many bytes from `offset` on would wait for, as far as the index tells without reading.
+pub fn cold(segments: &[Segment], storage: &dyn Storage, offset: i64, bytes_max: usize) -> Result<Option<Cold>> {
+    let Some(from) = segments.partition_point(|each| each.base_offset <= offset).checked_sub(1) else {
+        return Ok(None);
+    };
+    let segment = &segments[from];
+    let position = segment.offset_index.hint_for(storage, offset).position;
+    let wanted = bytes_max.saturating_add(AROUND_BYTES).min(COLD_BYTES_MAX) as u64;
+    let bytes = segment.size.saturating_sub(position).min(wanted) as usize;
+    if bytes == 0 {
+        return Ok(None);
+    }
+    let file = segment.file(storage)?;
+    Ok((!file.is_at_hand(position, bytes)).then_some(Cold { file, position, bytes }))
 }
 
 /// Whole batches from the one that holds `offset`, ending before `bound` if there is one, within so many bytes; or the first,

@@ -23,6 +23,13 @@ pub trait StorageFile: Send + Sync {
     fn reserve(&self, _position: u64, _bytes: u64) {}
     /// Begins to bring what was written to the disk, without waiting for it. A wish: only `sync_data` says what came of it.
     fn write_behind(&self) {}
+    /// Whether these bytes are in memory, as far as that can be told without waiting for the disk.
+    fn is_at_hand(&self, _position: u64, _bytes: usize) -> bool {
+        true
+    }
+    /// Waits until the disk has brought these bytes, and has it begin with as many behind them. A wish: whoever reads them finds
+    /// out what came of it.
+    fn bring(&self, _position: u64, _bytes: usize) {}
     /// For sending straight from the file, where there is one.
     fn raw_fd(&self) -> Option<RawFd> {
         None
@@ -68,6 +75,9 @@ pub trait Storage: Send + Sync {
 const RESERVES_ABOVE_BYTES: u64 = 1 << 30;
 
 const BLOCK_BYTES: usize = 4096;
+/// The kernel reads no more ahead at a call.
+#[cfg(target_os = "linux")]
+const AHEAD_BYTES: usize = 128 << 10;
 
 /// Memory that begins at a block's start, as writes past the page cache want it.
 #[derive(Default)]
@@ -138,6 +148,31 @@ impl StorageFile for RealFile {
     fn write_behind(&self) {
         // SAFETY: sync_file_range takes no pointers, and the descriptor is open for the call.
         unsafe { libc::sync_file_range(self.0.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+
+    /// The first and the last byte are asked for: the kernel brings what lies between them in order, and drops it so.
+    #[cfg(target_os = "linux")]
+    fn is_at_hand(&self, position: u64, bytes: usize) -> bool {
+        let is_there = |at: u64| {
+            let mut byte = 0u8;
+            let slice = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+            // SAFETY: one slice of one byte, which outlives the call; the descriptor is open.
+            let read = unsafe { libc::preadv2(self.0.as_raw_fd(), &slice, 1, at as libc::off_t, libc::RWF_NOWAIT) };
+            read >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock
+        };
+        bytes == 0 || (is_there(position + bytes as u64 - 1) && is_there(position))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn bring(&self, position: u64, bytes: usize) {
+        let (begin, end) = (position, position + bytes as u64);
+        for at in (begin..end + bytes as u64).step_by(AHEAD_BYTES) {
+            // SAFETY: readahead takes no pointers, and the descriptor is open for the call.
+            unsafe { libc::readahead(self.0.as_raw_fd(), at as libc::off64_t, AHEAD_BYTES) };
+        }
+        for at in (begin..end).step_by(AHEAD_BYTES).chain(end.checked_sub(1)) {
+            let _ = self.0.read_at(&mut [0], at);
+        }
     }
 
     fn raw_fd(&self) -> Option<RawFd> {

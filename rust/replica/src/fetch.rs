@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use log::Cold;
 use wire::fetch::{Encoded, FetchRequest, FetchResponse, FetchResult, uses_topic_ids};
 use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, TopicRef};
@@ -34,6 +35,17 @@ pub struct Fetching {
     max_bytes: usize,
     isolation_level: i8,
     pub max_wait_ms: i32,
+    bringing: Bringing,
+}
+
+/// What this request wants of the disk.
+enum Bringing {
+    Nothing,
+    /// Nobody brings it yet.
+    Wanted(Cold),
+    Ordered,
+    /// It was brought. What memory has lost again meanwhile is waited for, so that the request is answered some time.
+    Done,
 }
 
 enum Kind {
@@ -55,6 +67,8 @@ struct Pass {
     bytes: usize,
     /// An error or a divergence is told at once; so is a request about nothing.
     urgent: bool,
+    /// The first that is to be brought from the disk.
+    cold: Option<Cold>,
 }
 
 pub enum Begun {
@@ -98,10 +112,29 @@ impl Fetching {
             max_bytes: (request.max_bytes.max(0) as usize).min(call.broker_bytes_max),
             isolation_level: request.isolation_level,
             max_wait_ms: request.max_wait_ms,
+            bringing: Bringing::Nothing,
         }))
     }
 
-    /// Answers if there is enough to tell (or `last_chance`); otherwise parks under `ticket` and gives None.
+    /// What is to be brought from the disk for it, once for each request. If it is not answered yet, `brought` follows.
+    pub fn take_cold(&mut self) -> Option<Cold> {
+        match std::mem::replace(&mut self.bringing, Bringing::Ordered) {
+            Bringing::Wanted(cold) => Some(cold),
+            other => {
+                self.bringing = other;
+                None
+            }
+        }
+    }
+
+    /// What it wanted of the disk is in memory, and it may go on.
+    pub fn brought(&mut self) {
+        self.bringing = Bringing::Done;
+    }
+
+    /// Answers if there is enough to tell (or `last_chance`); otherwise parks under `ticket` and gives None. Records that only the
+    /// disk has are there to be told: however short the wait is to be, it does not end before they were brought, unless
+    /// there are others.
     pub fn answer_or_park(
         &mut self,
         published: &Published,
@@ -113,8 +146,16 @@ impl Fetching {
     ) -> wire::primitives::Result<Option<Answer>> {
         loop {
             let view = published.load();
-            let pass = self.pass(&view);
-            let enough = pass.urgent || pass.bytes >= self.min_bytes || last_chance || self.max_wait_ms <= 0;
+            let mut pass = self.pass(&view);
+            let cold = pass.cold.take();
+            let is_over = last_chance || self.max_wait_ms <= 0;
+            let enough =
+                pass.urgent || if cold.is_some() { pass.bytes > 0 } else { pass.bytes >= self.min_bytes || is_over };
+            if let Some(cold) = cold
+                && matches!(self.bringing, Bringing::Nothing)
+            {
+                self.bringing = Bringing::Wanted(cold);
+            }
             if enough {
                 return self.tell(&view, sessions, pass, now_ms).map(Some);
             }
@@ -132,6 +173,7 @@ impl Fetching {
             isolation_level: self.isolation_level,
             bytes_left,
             min_one,
+            may_wait: matches!(self.bringing, Bringing::Done),
         }
     }
 
@@ -152,7 +194,7 @@ impl Fetching {
     }
 
     fn pass(&mut self, view: &View) -> Pass {
-        let mut pass = Pass { reads: Vec::new(), bytes: 0, urgent: false };
+        let mut pass = Pass { reads: Vec::new(), bytes: 0, urgent: false, cold: None };
         // The kind is taken out for the time of the pass, so that the slots can change while `self` is read.
         let mut kind = std::mem::replace(
             &mut self.kind,
@@ -182,7 +224,8 @@ impl Fetching {
         let watcher = set.watcher(slot);
         let Some(entry) = set.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let had = entry.partition.clone();
-        let read = self.read_slot(entry, view, self.max_bytes.saturating_sub(pass.bytes), pass.bytes == 0);
+        let mut read = self.read_slot(entry, view, self.max_bytes.saturating_sub(pass.bytes), pass.bytes == 0);
+        pass.cold = pass.cold.take().or(read.cold.take());
         if self.is_incremental()
             && let Some(partition) = &entry.partition
             && had.is_none_or(|before| !Arc::ptr_eq(&before, partition))
@@ -212,7 +255,7 @@ impl Fetching {
                 // What was read but not told is still to be told when the wait ends.
                 let untold = |(slot, read): &(u32, ReadResult)| {
                     let entry = state.set.slots[*slot as usize].as_ref();
-                    entry.is_some_and(|entry| is_news(entry, read)).then_some(*slot)
+                    entry.is_some_and(|entry| is_news(entry, read) || read.held_back).then_some(*slot)
                 };
                 state.set.watch.put_back(pass.reads.iter().filter_map(untold));
                 state.set.watch.park(ticket, wake.clone(), wanted)

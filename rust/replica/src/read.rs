@@ -1,4 +1,5 @@
-//! A read of one partition on behalf of a Fetch: what is asked, what is told, and how the one follows from the other.
+//! A read of one partition on behalf of a Fetch: what is asked, what is told, and how the one follows from the other. From memory
+//! if the hot tail has it, else as a region of a file; what only the disk has is named, so that no event loop waits for it.
 //!
 //! INVARIANT: nothing at or above the high watermark is told to a client, nor above the last stable offset to one that reads what
 //! is committed. A replica reads to the end of the log.
@@ -6,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use log::{Log, StorageFile};
+use log::{Cold, Log, StorageFile};
 use wire::ErrorCode;
 use wire::fetch::{FetchPartition, FetchResult};
 use wire::produce::CurrentLeader;
@@ -41,6 +42,8 @@ pub struct ReadRequest<'a> {
     pub bytes_left: usize,
     /// Nothing has been read yet: give one batch however large.
     pub min_one: bool,
+    /// For the disk, if need be.
+    pub may_wait: bool,
 }
 
 pub struct ReadResult {
@@ -52,8 +55,10 @@ pub struct ReadResult {
     pub diverging: Option<(i32, i64)>,
     pub current_leader: Option<CurrentLeader>,
     pub records: Records,
-    /// There is more to read than the limits let through.
+    /// There is more to read than the limits let through, or than is in memory.
     pub held_back: bool,
+    /// What is to be brought from the disk first.
+    pub cold: Option<Cold>,
 }
 
 impl ReadResult {
@@ -68,6 +73,7 @@ impl ReadResult {
             current_leader: None,
             records: Records::None,
             held_back: false,
+            cold: None,
         }
     }
 
@@ -143,9 +149,18 @@ impl Readable<'_> {
             return Ok(result);
         }
         let bytes_max = read.bytes_left.min(request.partition_bytes_max as usize);
-        result.records = self.records(request.fetch_offset, upper_offset, bytes_max, read.min_one)?;
+        let from_tail = self.tail.read(request.fetch_offset, upper_offset, bytes_max, read.min_one);
+        if from_tail.is_none() && !read.may_wait {
+            result.cold = log.cold(request.fetch_offset, bytes_max);
+        }
+        result.records = match from_tail {
+            Some((_, 0)) => Records::None,
+            Some((batches, bytes)) => Records::Memory { batches, bytes },
+            None if result.cold.is_some() => Records::None,
+            None => self.region(request.fetch_offset, upper_offset, bytes_max, read.min_one)?,
+        };
         result.held_back = result.records.len() == 0;
-        if committed_only {
+        if committed_only && result.cold.is_none() {
             let aborted = log.aborted_transactions(request.fetch_offset, upper_offset);
             result.aborted_transactions = Some(aborted.map_err(|_| (ErrorCode::KAFKA_STORAGE_ERROR, None))?);
         }
@@ -162,11 +177,7 @@ impl Readable<'_> {
         Ok(diverges.then_some((epoch, end_offset)))
     }
 
-    /// From memory if the hot tail has it, else as a region of a file.
-    fn records(&self, offset: i64, upper_offset: i64, bytes_max: usize, min_one: bool) -> Result<Records, Refused> {
-        if let Some((batches, bytes)) = self.tail.read(offset, upper_offset, bytes_max, min_one) {
-            return Ok(if bytes == 0 { Records::None } else { Records::Memory { batches, bytes } });
-        }
+    fn region(&self, offset: i64, upper_offset: i64, bytes_max: usize, min_one: bool) -> Result<Records, Refused> {
         let slice = self.log.read(offset, bytes_max, min_one, upper_offset).map_err(|error| match error {
             log::ReadError::OffsetOutOfRange { .. } => (ErrorCode::OFFSET_OUT_OF_RANGE, None),
             _ => (ErrorCode::KAFKA_STORAGE_ERROR, None),

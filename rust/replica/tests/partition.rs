@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
@@ -31,6 +32,14 @@ fn leadership(leader_id: i32, leader_epoch: i32, isr: &[i32]) -> Leadership {
 struct World {
     published: Published,
     partitions: Vec<Arc<Partition>>,
+    storage: Arc<MemoryStorage>,
+}
+
+impl World {
+    /// Only the disk has the records of this partition that are in no hot tail.
+    fn cool(&self, partition: i32) {
+        self.storage.cool(&PathBuf::from(format!("/flights-{partition}/00000000000000000000.log"))).unwrap();
+    }
 }
 
 /// `count` partitions led here in epoch 3, whose hot tails hold at most `tail_bytes`.
@@ -64,7 +73,7 @@ fn world(count: i32, min_insync_replicas: usize, tail_bytes: usize) -> World {
         .collect();
     let published = Published::default();
     published.publish(view, 1);
-    World { published, partitions }
+    World { published, partitions, storage }
 }
 
 fn batch(records: usize, sequence: Option<i32>) -> BytesMut {
@@ -102,6 +111,7 @@ fn read(partition: &Partition, request: FetchPartition) -> replica::read::ReadRe
         isolation_level: 0,
         bytes_left: 1 << 20,
         min_one: true,
+        may_wait: false,
     })
 }
 
@@ -413,4 +423,70 @@ fn a_topic_that_went_away_is_told_in_a_session_and_outside() {
     world.published.publish(view, 2);
     assert_eq!(reader.fetch((session, 1), vec![]).partitions, [0]);
     assert_eq!(reader.fetch((0, -1), vec![at(0, 0)]).partitions, [0]);
+}
+
+#[test]
+fn records_that_only_the_disk_has_are_brought_before_they_are_told_however_short_the_wait() {
+    let world = world(1, 1, 1);
+    append(&world.partitions[0], 3).unwrap();
+    for session in [(0, -1), (0, 0)] {
+        world.cool(0);
+        let reader = Reader::new(&world);
+        let mut fetching = reader.begin(session, vec![at(0, 0)], 1).unwrap();
+        assert!(reader.go_on(&mut fetching, false).is_none());
+        let cold = fetching.take_cold().unwrap();
+        assert_eq!((cold.position, cold.bytes), (0, batch(3, None).len()));
+        assert!(reader.go_on(&mut fetching, true).is_none(), "its time is over, but there are records");
+        assert!(fetching.take_cold().is_none(), "somebody brings them already");
+        cold.file.bring(cold.position, cold.bytes);
+        fetching.brought();
+        let told = reader.go_on(&mut fetching, false).unwrap();
+        assert_eq!((told.partitions, told.payload_bytes), (vec![0], cold.bytes));
+    }
+}
+
+#[test]
+fn what_memory_has_lost_again_is_waited_for() {
+    let world = world(1, 1, 1);
+    append(&world.partitions[0], 3).unwrap();
+    world.cool(0);
+    let reader = Reader::new(&world);
+    let mut fetching = reader.begin((0, -1), vec![at(0, 0)], 1).unwrap();
+    assert!(reader.go_on(&mut fetching, false).is_none());
+    fetching.take_cold().unwrap();
+    fetching.brought();
+    assert_eq!(reader.go_on(&mut fetching, false).unwrap().payload_bytes, batch(3, None).len());
+}
+
+#[test]
+fn what_is_in_memory_does_not_wait_for_what_is_not() {
+    let world = world(2, 1, 1);
+    append(&world.partitions[0], 3).unwrap();
+    append(&world.partitions[1], 2).unwrap();
+    world.cool(0);
+    let reader = Reader::new(&world);
+    let mut fetching = reader.begin((0, 0), vec![at(0, 0), at(1, 0)], 1 << 20).unwrap();
+    let told = reader.go_on(&mut fetching, false).unwrap();
+    assert_eq!(told.payload_bytes, batch(2, None).len());
+    let cold = fetching.take_cold().unwrap();
+    cold.file.bring(cold.position, cold.bytes);
+    let told = reader.fetch((told.session_id, 1), vec![at(1, 2)]);
+    assert_eq!((told.partitions, told.payload_bytes), (vec![0], batch(3, None).len()));
+}
+
+#[test]
+fn a_session_looks_again_at_what_it_waited_for() {
+    let world = world(2, 1, 1);
+    append(&world.partitions[0], 3).unwrap();
+    let reader = Reader::new(&world);
+    let opened = reader.fetch((0, 0), vec![at(0, 0), at(1, 0)]);
+    assert_eq!(opened.payload_bytes, batch(3, None).len());
+    append(&world.partitions[0], 1).unwrap();
+    world.cool(0);
+    let mut fetching = reader.begin((opened.session_id, 1), vec![at(0, 3)], 1).unwrap();
+    assert!(reader.go_on(&mut fetching, false).is_none());
+    let cold = fetching.take_cold().unwrap();
+    cold.file.bring(cold.position, cold.bytes);
+    fetching.brought();
+    assert_eq!(reader.go_on(&mut fetching, false).unwrap().payload_bytes, batch(1, None).len());
 }

@@ -17,7 +17,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use log::StorageFile;
+use log::{Cold, StorageFile};
 use mio::net::TcpStream;
 use replica::fetch::{Answer, Fetching};
 use replica::produce::Unverified;
@@ -37,17 +37,55 @@ const UNSENT_BYTES_MAX: usize = 512 * 1024;
 /// What one write takes of a file that cannot be sent from directly.
 const COPY_BYTES: usize = 256 * 1024;
 const IO_SLICES_MAX: usize = 64;
+const WINDOW_BYTES: usize = 1 << 20;
 
 pub enum Chunk {
     Memory(Bytes),
-    File { file: Arc<dyn StorageFile>, position: u64, bytes: usize },
+    File(Region),
+}
+
+/// Part of a file, to be sent.
+pub struct Region {
+    pub file: Arc<dyn StorageFile>,
+    pub position: u64,
+    pub bytes: usize,
+    /// So many of them are in memory, as far as anybody knows.
+    at_hand: usize,
+}
+
+impl Region {
+    pub fn new(file: Arc<dyn StorageFile>, position: u64, bytes: usize) -> Region {
+        Region { file, position, bytes, at_hand: 0 }
+    }
+
+    /// What is looked for in memory, and brought from the disk, at a time.
+    fn window(&self) -> usize {
+        self.bytes.min(WINDOW_BYTES)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.position += count as u64;
+        self.bytes -= count;
+        self.at_hand = self.at_hand.saturating_sub(count);
+    }
+}
+
+/// Where its answers stand.
+#[derive(Debug, PartialEq, Eq)]
+enum Sending {
+    /// They leave as the socket takes them.
+    Free,
+    /// The next one is to be brought from the disk first, and nobody does yet.
+    Cold,
+    /// Somebody does, and will say so with this ticket.
+    Awaits(Ticket),
 }
 
 impl Chunk {
     fn len(&self) -> usize {
         match self {
             Chunk::Memory(bytes) => bytes.len(),
-            Chunk::File { bytes, .. } => *bytes,
+            Chunk::File(region) => region.bytes,
         }
     }
 }
@@ -98,6 +136,7 @@ pub struct Connection {
     intake: Intake,
     unsent: VecDeque<Chunk>,
     unsent_bytes: usize,
+    sending: Sending,
 }
 
 /// Why a connection ends.
@@ -145,6 +184,7 @@ impl Connection {
             intake: Intake::default(),
             unsent: VecDeque::new(),
             unsent_bytes: 0,
+            sending: Sending::Free,
         }
     }
 
@@ -238,18 +278,26 @@ impl Connection {
                 Records::Memory { batches, .. } => {
                     batches.into_iter().for_each(|batch| self.queue(Chunk::Memory(batch)))
                 }
-                Records::File { file, position, bytes } => self.queue(Chunk::File { file, position, bytes }),
+                Records::File { file, position, bytes } => self.queue(Chunk::File(Region::new(file, position, bytes))),
             }
         }
         self.queue(Chunk::Memory(encoded));
     }
 
-    /// Sends what the socket takes.
+    /// Sends what the socket takes, and what need not be brought from the disk first: no event loop waits for one.
     pub fn flush(&mut self) -> Result<(), Closed> {
-        while self.writable && !self.unsent.is_empty() {
-            let sent = match self.unsent.front() {
-                Some(Chunk::File { file, position, bytes }) => self.send_file_region(file.clone(), *position, *bytes),
-                _ => self.send_memory(),
+        while self.writable && self.sending == Sending::Free {
+            let sent = match self.unsent.front_mut() {
+                None => return Ok(()),
+                Some(Chunk::File(region)) => {
+                    if region.at_hand == 0 && !region.file.is_at_hand(region.position, region.window()) {
+                        self.sending = Sending::Cold;
+                        return Ok(());
+                    }
+                    region.at_hand = region.at_hand.max(region.window());
+                    send_region(&self.stream, region)
+                }
+                Some(Chunk::Memory(_)) => self.send_memory(),
             };
             match sent {
                 Ok(0) => return Err(Closed::ByPeer),
@@ -260,6 +308,30 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// What somebody is to bring, who says so with this ticket.
+    pub fn take_cold(&mut self, ticket: impl FnOnce() -> Ticket) -> Option<(Cold, Ticket)> {
+        if self.sending != Sending::Cold {
+            return None;
+        }
+        let Some(Chunk::File(region)) = self.unsent.front() else { return None };
+        let cold = Cold { file: region.file.clone(), position: region.position, bytes: region.window() };
+        let ticket = ticket();
+        self.sending = Sending::Awaits(ticket);
+        Some((cold, ticket))
+    }
+
+    /// It was brought; it is sent even if memory has lost it again. False if that is not what this connection waits for.
+    pub fn brought(&mut self, ticket: Ticket) -> bool {
+        if self.sending != Sending::Awaits(ticket) {
+            return false;
+        }
+        self.sending = Sending::Free;
+        if let Some(Chunk::File(region)) = self.unsent.front_mut() {
+            region.at_hand = region.window();
+        }
+        true
     }
 
     fn send_memory(&mut self) -> io::Result<usize> {
@@ -273,15 +345,6 @@ impl Connection {
         self.stream.write_vectored(&slices[..count])
     }
 
-    fn send_file_region(&mut self, file: Arc<dyn StorageFile>, position: u64, bytes: usize) -> io::Result<usize> {
-        if let Some(fd) = file.raw_fd() {
-            return sys::send_file(self.stream.as_raw_fd(), fd, position, bytes);
-        }
-        let mut buffer = vec![0; bytes.min(COPY_BYTES)];
-        let read = file.read_at(&mut buffer, position)?;
-        self.stream.write(&buffer[..read])
-    }
-
     fn sent(&mut self, mut count: usize) {
         self.unsent_bytes -= count;
         while count > 0 {
@@ -289,15 +352,110 @@ impl Connection {
             let take = count.min(chunk.len());
             match chunk {
                 Chunk::Memory(bytes) => bytes.advance(take),
-                Chunk::File { position, bytes, .. } => {
-                    *position += take as u64;
-                    *bytes -= take;
-                }
+                Chunk::File(region) => region.advance(take),
             }
             if chunk.len() == 0 {
                 self.unsent.pop_front();
             }
             count -= take;
         }
+    }
+}
+
+fn send_region(stream: &TcpStream, region: &Region) -> io::Result<usize> {
+    let bytes = region.bytes.min(region.at_hand);
+    if let Some(fd) = region.file.raw_fd() {
+        return sys::send_file(stream.as_raw_fd(), fd, region.position, bytes);
+    }
+    let mut buffer = vec![0; bytes.min(COPY_BYTES)];
+    let read = region.file.read_at(&mut buffer, region.position)?;
+    (&*stream).write(&buffer[..read])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Letters, that are in memory or not.
+    #[derive(Default)]
+    struct Letters {
+        are_at_hand: AtomicBool,
+    }
+
+    impl StorageFile for Letters {
+        fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+            let letters = (position..).map(|at| b'a' + (at % 26) as u8);
+            buffer.iter_mut().zip(letters).for_each(|(place, letter)| *place = letter);
+            Ok(buffer.len())
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(26)
+        }
+
+        fn truncate(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn is_at_hand(&self, _: u64, _: usize) -> bool {
+            self.are_at_hand.load(Ordering::Relaxed)
+        }
+    }
+
+    fn connected() -> (Connection, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        (Connection::new(TcpStream::from_std(stream), "peer".into(), 0, 0), peer)
+    }
+
+    fn received(peer: &mut std::net::TcpStream, count: usize) -> String {
+        let mut bytes = vec![0; count];
+        peer.read_exact(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_only_the_disk_has_is_sent_once_somebody_brought_it() {
+        let (mut connection, mut peer) = connected();
+        let file = Arc::new(Letters::default());
+        connection.queue(Chunk::Memory(Bytes::from_static(b"head:")));
+        connection.queue(Chunk::File(Region::new(file.clone(), 2, 5)));
+        connection.queue(Chunk::Memory(Bytes::from_static(b":tail")));
+        connection.flush().unwrap();
+        assert_eq!(received(&mut peer, 5), "head:");
+        let (cold, ticket) = connection.take_cold(|| 7).unwrap();
+        assert_eq!((cold.position, cold.bytes, ticket), (2, 5, 7));
+        connection.flush().unwrap();
+        assert!(connection.take_cold(|| 8).is_none(), "somebody brings it already");
+        assert!(!connection.brought(6), "of a connection before this one");
+        assert!(connection.has_unsent());
+        assert!(connection.brought(7));
+        connection.flush().unwrap();
+        assert_eq!(received(&mut peer, 10), "cdefg:tail");
+        assert!(!connection.has_unsent());
+    }
+
+    #[test]
+    fn what_is_in_memory_is_sent_at_once() {
+        let (mut connection, mut peer) = connected();
+        let file = Arc::new(Letters { are_at_hand: AtomicBool::new(true) });
+        connection.queue(Chunk::File(Region::new(file.clone(), 0, 3)));
+        connection.flush().unwrap();
+        assert_eq!(received(&mut peer, 3), "abc");
+        assert!(connection.take_cold(|| 1).is_none());
     }
 }

@@ -249,6 +249,7 @@ impl DataPlane {
         for thread in self.reactors.lock().drain(..) {
             let _ = thread.join();
         }
+        self.shared.bringers.stop();
         self.mover.lock().stop();
         self.housekeeper.lock().stop();
         self.publisher_thread.lock().stop();

@@ -33,6 +33,8 @@ pub enum Message {
         errors: Vec<i16>,
     },
     Woken(Ticket),
+    /// What a connection was to send is in memory.
+    Brought(Ticket),
     /// There is room in the queue of upcalls, or under the limit of queued bytes, again.
     RoomAgain,
     Stop,

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod asked;
+mod bringing;
 mod cleaning;
 pub mod config;
 pub mod connection;

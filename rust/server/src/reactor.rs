@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   socket readable  -> frames -> Produce / Fetch answered here, everything else an upcall
-//!   inbox            -> an answer from the control plane; a parked request may go on; a new connection
+//!   inbox            -> an answer from the control plane; a parked request may go on; what is to be sent was brought from the
+//!                       disk; a new connection
 //!   timer            -> a parked request has waited long enough; idle connections are closed
 //! ```
 //!
@@ -158,6 +159,7 @@ impl Reactor {
                     Message::Respond { ticket, body, close } => self.respond(ticket, body, close),
                     Message::Verified { ticket, errors } => self.verified(ticket, &errors),
                     Message::Woken(ticket) => self.go_on(ticket, false),
+                    Message::Brought(ticket) => self.brought(ticket),
                     Message::RoomAgain => self.work.extend(self.waiting_for_room.drain(..)),
                     Message::Stop => {
                         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
@@ -313,9 +315,13 @@ impl Reactor {
     }
 
     fn flush(&mut self, key: usize) -> Result<(), Closed> {
+        let Self { inbox, next_number, .. } = self;
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let was_backlogged = connection.is_backlogged();
         connection.flush()?;
+        if let Some((cold, ticket)) = connection.take_cold(|| next_ticket(inbox, next_number, key)) {
+            self.shared.bringers.bring(cold, self.inbox.clone(), ticket);
+        }
         if connection.closing && !connection.has_unsent() {
             return Err(Closed::ByPeer);
         }
@@ -337,8 +343,7 @@ impl Reactor {
     }
 
     fn new_ticket(&mut self, key: usize) -> Ticket {
-        self.next_number = self.next_number.wrapping_add(1);
-        self.inbox.ticket(key, self.next_number)
+        next_ticket(&self.inbox, &mut self.next_number, key)
     }
 
     fn expire(&mut self) {
@@ -363,4 +368,9 @@ impl Reactor {
             self.close(key, Closed::Because(format!("idle for more than connections.max.idle.ms={idle_ms_max}")));
         }
     }
+}
+
+fn next_ticket(inbox: &Inbox, number: &mut u32, key: usize) -> Ticket {
+    *number = number.wrapping_add(1);
+    inbox.ticket(key, *number)
 }

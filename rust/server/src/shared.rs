@@ -11,6 +11,7 @@ use replica::lock::Lock;
 use replica::view::Published;
 use wire::header::ApiTable;
 
+use crate::bringing::Bringers;
 use crate::config::ServerConfig;
 use crate::inbox::{Inbox, Message};
 use crate::kept::Kept;
@@ -24,6 +25,7 @@ pub struct Shared {
     pub sessions: FetchSessions,
     pub upcalls: Arc<UpcallQueue>,
     pub kept: Kept,
+    pub bringers: Arc<Bringers>,
     pub inboxes: Vec<Arc<Inbox>>,
     pub connections: Connections,
     pub queued_bytes: AtomicUsize,
@@ -97,6 +99,7 @@ impl Shared {
             published,
             upcalls,
             kept: Kept::default(),
+            bringers: Arc::default(),
             inboxes,
             connections,
             queued_bytes: AtomicUsize::new(0),

@@ -201,6 +201,9 @@ impl Reactor {
             &self.wake,
             last_chance,
         )?;
+        if let Some(cold) = fetching.take_cold() {
+            self.shared.bringers.bring(cold, self.inbox.clone(), ticket);
+        }
         let Some(answer) = answer else {
             if self.connections[key].ticket != ticket {
                 self.connections[key].ticket = ticket;
@@ -259,6 +262,21 @@ impl Reactor {
             }
         }
         self.drive(key);
+    }
+
+    /// What a request or an answer waited for has come from the disk. What was ordered for a request that is answered by now
+    /// stands ready for the next.
+    pub(super) fn brought(&mut self, ticket: Ticket) {
+        let key = key_of(ticket);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.brought(ticket) {
+            self.drive(key);
+        } else if connection.ticket == ticket
+            && let Pending::Fetch(fetching) = &mut connection.pending
+        {
+            fetching.brought();
+            self.go_on(ticket, false);
+        }
     }
 
     /// A parked request may go on, or (`timed_out`) must.
