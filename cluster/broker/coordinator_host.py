@@ -138,9 +138,14 @@ class CoordinatorHost:
 
     def _take_up(self, index: int, leader_epoch: int) -> None:
         kept = self._plane.kept if self._kind.answers_stand else None
-        runtime = ShardRuntime(values.encode, Code.NOT_COORDINATOR, size=values.encoded_bytes, kept=kept)
+        runtime = ShardRuntime(self._encode, Code.NOT_COORDINATOR, size=values.encoded_bytes, kept=kept)
         hosted = self._hosted[index] = _Hosted(index, leader_epoch, runtime)
         self._nursery.start_soon(self._load, hosted)
+
+    def _encode(self, record: Any) -> values.Encoded:
+        # A decision of many records takes long, and each of them is looked at here.
+        self._plane.give_way()
+        return values.encode(record)
 
     def _let_go(self, index: int) -> None:
         hosted = self._hosted.pop(index)

@@ -140,7 +140,7 @@ class NativePlane:
             self.is_draining = True
             try:
                 for upcall in batch:
-                    self._give_way()
+                    self.give_way()
                     if type(upcall) is Request:
                         on_request(upcall)
                     elif type(upcall) is _core.Verify:
@@ -152,7 +152,7 @@ class NativePlane:
                     else:
                         log.log(upcall.level, upcall.text)
                 while self._deferred:
-                    self._give_way()
+                    self.give_way()
                     self._deferred.pop()()
             finally:
                 self.is_draining = False
@@ -161,7 +161,8 @@ class NativePlane:
                 await trio.lowlevel.checkpoint()
                 others_s = perf_counter()
 
-    def _give_way(self) -> None:
+    def give_way(self) -> None:
+        """To event loops, if it was long ago. Called wherever a decision may stand still for a moment."""
         now_s = perf_counter()
         if now_s - self._gave_way_s > GIVES_WAY_AFTER_S:
             self._gave_way_s = now_s
