@@ -156,6 +156,20 @@ def _footprint() -> list[Row]:
     ]  # fmt: skip
 
 
+def _cold_backlog() -> list[Row]:
+    load = {
+        "producers": 2, "in-flight": 5, "acks": 1, "batch-bytes": 16 * KIB, "record-bytes": KIB, "rate": 50e6 / (16 * KIB),
+        "stamp": "yes", "readers": 1, "read": "stamps", "stamps-per-batch": 1, "warmup": 0.5,
+    }  # fmt: skip
+    goals = (Goal("disk-part", at_least=0.9), Goal("inflation", at_most=1.5), Goal("live-p99"), Goal("read"))
+    about = "a backlog from {} beside 50 MB/s live"
+    rows = [Row("cold-backlog", about.format("the disk"), load, goals, 2, special=special.cold_backlog, rounds_max=3)]
+    if special.may_slow_disks():
+        slow = "a disk of 200 MB/s"
+        rows.append(Row("slow-backlog", about.format(slow), load, goals, 2, special=special.slow_backlog, rounds_max=3))
+    return rows
+
+
 ROWS = [
     Row(
         "produce-64k", "64 KiB batches of 1 KiB, 4 connections x 5 in flight, acks 1, 6 partitions", _produce(),
@@ -173,13 +187,7 @@ ROWS = [
     *_end_to_end(),
     *_catch_up(),
     *_fan_out(),
-    Row(
-        "cold-backlog", "a backlog from the disk beside 50 MB/s live",
-        {"producers": 2, "in-flight": 5, "acks": 1, "batch-bytes": 16 * KIB, "record-bytes": KIB, "rate": 50e6 / (16 * KIB),
-         "stamp": "yes", "readers": 1, "read": "stamps", "stamps-per-batch": 1, "warmup": 0.5},
-        (Goal("disk-part", at_least=0.9), Goal("inflation", at_most=1.5), Goal("live-p99"), Goal("read")), 2,
-        special=special.cold_backlog, rounds_max=3,
-    ),
+    *_cold_backlog(),
     *_compressed(),
     *_control(),
     *_footprint(),

@@ -215,27 +215,67 @@ def disk_bytes_per_s(directory: Path) -> float:
     return done / took
 
 
-def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form) -> Result:
-    """Live writes that are tailed, first alone, then beside a reader of a backlog that only the disk still has."""
+_CGROUPS = Path("/sys/fs/cgroup")
+_BLOCK_GROUPS = _CGROUPS / "blkio"
+"""Of the first version of control groups; in the second, all kinds are in one."""
+
+
+def may_slow_disks() -> bool:
+    """Whether a process can be kept from reading faster than a disk of our choice: for that one must be root."""
+    return os.access(_BLOCK_GROUPS if _BLOCK_GROUPS.is_dir() else _CGROUPS, os.W_OK)
+
+
+@contextmanager
+def slow_disk(broker: Broker, bytes_per_s: float) -> Iterator[None]:
+    """The broker reads no faster than this from the disk that its directory is on."""
+    device = os.stat(broker.directory).st_dev
+    block = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    disk = ((block.parent if (block / "partition").exists() else block) / "dev").read_text().strip()
+    parent = _BLOCK_GROUPS if _BLOCK_GROUPS.is_dir() else _CGROUPS
+    group = parent / fresh_name("pykafkacore-slow-disk")
+    group.mkdir()
+    try:
+        if parent is _BLOCK_GROUPS:
+            (group / "blkio.throttle.read_bps_device").write_text(f"{disk} {bytes_per_s:.0f}")
+        else:
+            (group / "io.max").write_text(f"{disk} rbps={bytes_per_s:.0f}")
+        (group / "cgroup.procs").write_text(str(broker.pid))
+        yield
+    finally:
+        (parent / "cgroup.procs").write_text(str(broker.pid))
+        group.rmdir()
+
+
+def slow_backlog(broker: Broker, row: Row, seconds: float, form: Form, bytes_per_s: float = 200e6) -> Result:
+    """As `cold_backlog`, from a disk that is no memory of a host."""
+    with slow_disk(broker, bytes_per_s):
+        return cold_backlog(broker, row, seconds, form, bytes_per_s)
+
+
+def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form, disk: float | None = None) -> Result:
+    """Live writes that are tailed, first alone, then beside a reader of a backlog that only the disk still has. `disk`: its
+    bytes a second, where that need not be measured."""
     backlog, live = fresh_name("backlog"), fresh_name("live")
     broker.create_topic(backlog, 1)
     broker.create_topic(live, row.partitions)
     try:
-        size = int(max(2e9, 6e9 * form.scale))
+        size = int(disk * 5 if disk else max(2e9, 6e9 * form.scale))
         fill = {"producers": 1, "batch-bytes": 128 << 10, "warmup": 0, "seconds": 120, "limit-bytes": size}
         run_load({"port": broker.port, "topic": backlog, "partitions": 1, **fill})
         settle(broker, form.fills_memory, deadline_s=30)
         work = {"port": broker.port, "topic": live, "partitions": row.partitions, **row.load, "seconds": max(seconds, 3)}
         quiet = run_load(work, form.load_processors)
         directory = broker.directory / "data" / f"{backlog}-0"
-        disk = disk_bytes_per_s(directory)
+        known, disk = disk, disk or disk_bytes_per_s(directory)
+        forget_pages(directory)
         reading = {"port": broker.port, "topic": backlog, "partitions": 1, "readers": 1, "from": "once", "share": "one"}
         with subprocess.Popen(load_command("run", {**work, "seconds": 30}), stdout=subprocess.PIPE, text=True) as writer:
             time.sleep(1)
             read = run_load({**reading, "warmup": 0, "seconds": 120, "watch": broker.pid}, form.load_processors)
             writer.kill()
         # The better of before and after, so that no hiccup of the disk makes a reader look good.
-        disk = max(disk, disk_bytes_per_s(directory))
+        disk = known or max(disk, disk_bytes_per_s(directory))
+        forget_pages(directory)
         beside = {**work, "seconds": max(1.0, read["seconds"] * 0.8)}
         with subprocess.Popen(load_command("run", {**reading, "seconds": 120}), stdout=subprocess.DEVNULL) as reader:
             loaded = run_load(beside, form.load_processors)

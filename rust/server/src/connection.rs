@@ -290,11 +290,13 @@ impl Connection {
             let sent = match self.unsent.front_mut() {
                 None => return Ok(()),
                 Some(Chunk::File(region)) => {
-                    if region.at_hand == 0 && !region.file.is_at_hand(region.position, region.window()) {
-                        self.sending = Sending::Cold;
-                        return Ok(());
+                    if region.at_hand == 0 {
+                        if !region.file.is_at_hand(region.position, region.window()) {
+                            self.sending = Sending::Cold;
+                            return Ok(());
+                        }
+                        region.at_hand = region.window();
                     }
-                    region.at_hand = region.at_hand.max(region.window());
                     send_region(&self.stream, region)
                 }
                 Some(Chunk::Memory(_)) => self.send_memory(),
@@ -376,15 +378,11 @@ fn send_region(stream: &TcpStream, region: &Region) -> io::Result<usize> {
 mod tests {
     use std::io::Read;
     use std::net::TcpListener;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
-    /// Letters, that are in memory or not.
-    #[derive(Default)]
-    struct Letters {
-        are_at_hand: AtomicBool,
-    }
+    /// Letters, of which so many are in memory.
+    struct Letters(u64);
 
     impl StorageFile for Letters {
         fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -409,8 +407,8 @@ mod tests {
             Ok(())
         }
 
-        fn is_at_hand(&self, _: u64, _: usize) -> bool {
-            self.are_at_hand.load(Ordering::Relaxed)
+        fn is_at_hand(&self, position: u64, bytes: usize) -> bool {
+            position + bytes as u64 <= self.0
         }
     }
 
@@ -431,7 +429,7 @@ mod tests {
     #[test]
     fn what_only_the_disk_has_is_sent_once_somebody_brought_it() {
         let (mut connection, mut peer) = connected();
-        let file = Arc::new(Letters::default());
+        let file = Arc::new(Letters(0));
         connection.queue(Chunk::Memory(Bytes::from_static(b"head:")));
         connection.queue(Chunk::File(Region::new(file.clone(), 2, 5)));
         connection.queue(Chunk::Memory(Bytes::from_static(b":tail")));
@@ -452,10 +450,29 @@ mod tests {
     #[test]
     fn what_is_in_memory_is_sent_at_once() {
         let (mut connection, mut peer) = connected();
-        let file = Arc::new(Letters { are_at_hand: AtomicBool::new(true) });
+        let file = Arc::new(Letters(26));
         connection.queue(Chunk::File(Region::new(file.clone(), 0, 3)));
         connection.flush().unwrap();
         assert_eq!(received(&mut peer, 3), "abc");
         assert!(connection.take_cold(|| 1).is_none());
+    }
+    #[test]
+    fn a_large_region_is_looked_for_piece_by_piece() {
+        let (mut connection, mut peer) = connected();
+        let file = Arc::new(Letters(WINDOW_BYTES as u64));
+        connection.queue(Chunk::File(Region::new(file, 0, WINDOW_BYTES + 3)));
+        let reader = std::thread::spawn(move || received(&mut peer, WINDOW_BYTES + 3));
+        let cold = loop {
+            connection.writable = true;
+            connection.flush().unwrap();
+            if let Some((cold, ticket)) = connection.take_cold(|| 9) {
+                assert!(connection.brought(ticket));
+                break cold;
+            }
+        };
+        assert_eq!((cold.position, cold.bytes), (WINDOW_BYTES as u64, 3));
+        connection.writable = true;
+        connection.flush().unwrap();
+        assert!(reader.join().unwrap().starts_with("abc"));
     }
 }
