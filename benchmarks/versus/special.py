@@ -210,9 +210,14 @@ def disk_bytes_per_s(directory: Path) -> float:
         with path.open("rb", buffering=0) as file:
             while got := file.readinto(buffer):
                 done += got
-    took = time.perf_counter() - began
+    return done / (time.perf_counter() - began)
+
+
+def only_on_disk(directory: Path, bytes_per_s: float | None) -> float:
+    """From here on only the disk has the segments, and this is how fast they come from it: as told, or measured."""
+    bytes_per_s = bytes_per_s or disk_bytes_per_s(directory)
     forget_pages(directory)
-    return done / took
+    return bytes_per_s
 
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -222,7 +227,10 @@ _BLOCK_GROUPS = _CGROUPS / "blkio"
 
 def may_slow_disks() -> bool:
     """Whether a process can be kept from reading faster than a disk of our choice: for that one must be root."""
-    return os.access(_BLOCK_GROUPS if _BLOCK_GROUPS.is_dir() else _CGROUPS, os.W_OK)
+    if _BLOCK_GROUPS.is_dir():
+        return os.access(_BLOCK_GROUPS, os.W_OK)
+    given = _CGROUPS / "cgroup.subtree_control"
+    return os.access(_CGROUPS, os.W_OK) and given.exists() and "io" in given.read_text().split()
 
 
 @contextmanager
@@ -266,16 +274,14 @@ def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form, disk: flo
         work = {"port": broker.port, "topic": live, "partitions": row.partitions, **row.load, "seconds": max(seconds, 3)}
         quiet = run_load(work, form.load_processors)
         directory = broker.directory / "data" / f"{backlog}-0"
-        known, disk = disk, disk or disk_bytes_per_s(directory)
-        forget_pages(directory)
+        before = only_on_disk(directory, disk)
         reading = {"port": broker.port, "topic": backlog, "partitions": 1, "readers": 1, "from": "once", "share": "one"}
         with subprocess.Popen(load_command("run", {**work, "seconds": 30}), stdout=subprocess.PIPE, text=True) as writer:
             time.sleep(1)
             read = run_load({**reading, "warmup": 0, "seconds": 120, "watch": broker.pid}, form.load_processors)
             writer.kill()
         # The better of before and after, so that no hiccup of the disk makes a reader look good.
-        disk = known or max(disk, disk_bytes_per_s(directory))
-        forget_pages(directory)
+        disk = max(before, only_on_disk(directory, disk))
         beside = {**work, "seconds": max(1.0, read["seconds"] * 0.8)}
         with subprocess.Popen(load_command("run", {**reading, "seconds": 120}), stdout=subprocess.DEVNULL) as reader:
             loaded = run_load(beside, form.load_processors)

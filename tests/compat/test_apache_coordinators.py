@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -93,22 +92,12 @@ def dump(data: Path, topic: str, flag: str) -> str:
     return run_tool("kafka-dump-log", "--deep-iteration", flag, "--files", ",".join(map(str, logs)))
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    yield tmp_path
-    shutil.rmtree(tmp_path, ignore_errors=True)
-
-
 def test_groups_offsets_and_transactions_go_from_ours_to_apache_and_back(directory: Path) -> None:
     from confluent_kafka import Producer
     from confluent_kafka.admin import AdminClient, NewTopic
 
     port, controller_port = apache.free_port(), apache.free_port()
-    ours = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-        **SETTINGS,
-    }
+    ours = {**apache.addresses(port, controller_port), **SETTINGS}
     with Broker(ours, data=directory) as broker:
         bootstrap = broker.bootstrap_servers
         admin = AdminClient({"bootstrap.servers": bootstrap})

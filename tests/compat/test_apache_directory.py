@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from random import Random
 
@@ -92,19 +91,9 @@ def check_with_dump_log(data: Path) -> None:
     check_metadata(data)
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    yield tmp_path
-    shutil.rmtree(tmp_path, ignore_errors=True)
-
-
 def test_apache_starts_on_our_directory_and_we_start_on_what_it_left(directory: Path) -> None:
     port, controller_port = apache.free_port(), apache.free_port()
-    ours = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-        "offsets.topic.num.partitions": "2",
-    }
+    ours = {**apache.addresses(port, controller_port), "offsets.topic.num.partitions": "2"}
     with Broker(ours, data=directory) as broker:
         create_topics(broker.bootstrap_servers)
         produce(broker.bootstrap_servers, 0, 8000, **{"enable.idempotence": True})
@@ -138,10 +127,7 @@ def test_apache_starts_on_our_directory_and_we_start_on_what_it_left(directory: 
 
 def test_apache_recovers_partitions_that_nobody_has_written_to(directory: Path) -> None:
     port, controller_port = apache.free_port(), apache.free_port()
-    ours = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-    }
+    ours = apache.addresses(port, controller_port)
     with Broker(ours, data=directory) as broker:
         create_topics(broker.bootstrap_servers)
     data = directory / "kafka"
@@ -165,10 +151,7 @@ def test_we_start_on_a_directory_that_apache_formatted_and_filled(directory: Pat
         create_topics(theirs.bootstrap)
         produce(theirs.bootstrap, 0, 5000, **{"enable.idempotence": True})
         before, configs = read_all(theirs.bootstrap), configs_of(theirs.bootstrap)
-    ours = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{theirs.port},CONTROLLER://127.0.0.1:{theirs.controller_port}",
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{theirs.controller_port}",
-    }
+    ours = apache.addresses(theirs.port, theirs.controller_port)
     with Broker(ours, data=directory) as broker:
         assert read_all(broker.bootstrap_servers) == before
         assert configs_of(broker.bootstrap_servers) == configs

@@ -178,11 +178,7 @@ def check_with_dump_log(data: Path) -> None:
 
 def test_the_same_records_survive_and_each_reads_what_the_other_has_compacted(tmp_path: Path) -> None:
     port, controller_port = apache.free_port(), apache.free_port()
-    ours = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-        **CLEANER,
-    }
+    ours = {**apache.addresses(port, controller_port), **CLEANER}
     with Broker(ours, data=tmp_path / "ours") as broker:
         fences = fill(broker.bootstrap_servers, broker.data)
         by_us = survivors(broker.bootstrap_servers, fences)

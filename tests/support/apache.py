@@ -101,6 +101,14 @@ def free_port() -> int:
             return port
 
 
+def addresses(port: int, controller_port: int) -> dict[str, str]:
+    """Where a node listens that is broker and controller in one, and the only one."""
+    return {
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
+    }
+
+
 def wait_for_port(port: int, process: subprocess.Popen, deadline_s: float = 60) -> None:
     end = time.monotonic() + deadline_s
     while True:
@@ -127,8 +135,7 @@ class ApacheKafka:
         lines = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            **addresses(self.port, self.controller_port),
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(self.data),

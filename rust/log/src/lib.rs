@@ -57,7 +57,7 @@ pub use self::retention::Doomed;
 pub use log_dirs::{DirOffsets, LogDir};
 pub use names::partition_dir_name;
 pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};
-pub use slice::{Cold, ReadError, ReadSlice};
+pub use slice::{ReadError, ReadSlice, Region};
 pub use storage::{FileStorage, Storage, StorageFile};
 
 use std::fmt;

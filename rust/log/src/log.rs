@@ -21,7 +21,7 @@ use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError};
 use crate::producers::{Producers, Stored};
 use crate::rolling::must_roll;
 use crate::segment::Segment;
-use crate::slice::{Cold, ReadError, ReadSlice, cold, slice};
+use crate::slice::{ReadError, ReadSlice, Region, cold, slice};
 use crate::storage::{Storage, remove_if_there};
 use crate::{Error, Result, txn_index};
 
@@ -418,7 +418,7 @@ impl Log {
     }
 
     /// What `read` would wait for the disk for. None where it does not wait, and where it tells an error.
-    pub fn cold(&self, offset: i64, bytes_max: usize) -> Option<Cold> {
+    pub fn cold(&self, offset: i64, bytes_max: usize) -> Option<Region> {
         cold(&self.segments, &*self.storage, offset, bytes_max).unwrap_or(None)
     }
 

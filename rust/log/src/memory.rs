@@ -79,8 +79,8 @@ struct Content {
     /// Synced once, then cut off or overwritten without a sync: what may be there again after a power failure.
     ghost: Vec<u8>,
     fail_writes: bool,
-    /// Memory has lost it, as it were, until somebody brings it.
-    is_cold: bool,
+    /// Memory has lost it from here on, as it were, until somebody brings it.
+    cold_from: Option<u64>,
 }
 
 impl Content {
@@ -150,12 +150,12 @@ impl StorageFile for MemoryFile {
         Ok(())
     }
 
-    fn is_at_hand(&self, _position: u64, _bytes: usize) -> bool {
-        !self.content.lock().is_cold
+    fn is_at_hand(&self, position: u64, bytes: usize) -> bool {
+        self.content.lock().cold_from.is_none_or(|from| position + bytes as u64 <= from)
     }
 
     fn bring(&self, _position: u64, _bytes: usize) {
-        self.content.lock().is_cold = false;
+        self.content.lock().cold_from = None;
     }
 }
 
@@ -272,9 +272,9 @@ impl MemoryStorage {
         Ok(())
     }
 
-    /// This file is not at hand until it is brought.
-    pub fn cool(&self, path: &Path) -> io::Result<()> {
-        self.file(path)?.content.lock().is_cold = true;
+    /// From a position on, this file is not at hand until it is brought.
+    pub fn cool(&self, path: &Path, from: u64) -> io::Result<()> {
+        self.file(path)?.content.lock().cold_from = Some(from);
         Ok(())
     }
 

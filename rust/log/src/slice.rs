@@ -6,20 +6,31 @@ use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
 use crate::{Error, Result};
 
-/// A region of whole batches in one segment's file.
-pub struct ReadSlice {
-    pub file: Arc<dyn StorageFile>,
-    pub position: u64,
-    pub len: usize,
-    /// The log ends where it ends.
-    pub is_last: bool,
-}
-
-/// Bytes that are wanted, and that only the disk has.
-pub struct Cold {
+/// Part of a file.
+#[derive(Clone)]
+pub struct Region {
     pub file: Arc<dyn StorageFile>,
     pub position: u64,
     pub bytes: usize,
+}
+
+impl Region {
+    /// Whether it is in memory, as far as that can be told without waiting for the disk.
+    pub fn is_at_hand(&self) -> bool {
+        self.file.is_at_hand(self.position, self.bytes)
+    }
+
+    /// Waits until the disk has brought it.
+    pub fn bring(&self) {
+        self.file.bring(self.position, self.bytes);
+    }
+}
+
+/// Whole batches in one segment's file.
+pub struct ReadSlice {
+    pub region: Region,
+    /// The log ends where it ends.
+    pub is_last: bool,
 }
 
 #[derive(Debug)]
@@ -40,7 +51,7 @@ const AROUND_BYTES: usize = 1 << 20;
 const COLD_BYTES_MAX: usize = 8 << 20;
 
 /// What a read of so many bytes from `offset` on would wait for, as far as the index tells without reading.
-pub fn cold(segments: &[Segment], storage: &dyn Storage, offset: i64, bytes_max: usize) -> Result<Option<Cold>> {
+pub fn cold(segments: &[Segment], storage: &dyn Storage, offset: i64, bytes_max: usize) -> Result<Option<Region>> {
     let Some(from) = segments.partition_point(|each| each.base_offset <= offset).checked_sub(1) else {
         return Ok(None);
     };
@@ -51,8 +62,8 @@ pub fn cold(segments: &[Segment], storage: &dyn Storage, offset: i64, bytes_max:
     if bytes == 0 {
         return Ok(None);
     }
-    let file = segment.file(storage)?;
-    Ok((!file.is_at_hand(position, bytes)).then_some(Cold { file, position, bytes }))
+    let region = Region { file: segment.file(storage)?, position, bytes };
+    Ok((!region.is_at_hand()).then_some(region))
 }
 
 /// Whole batches from the one that holds `offset`, ending before `bound` if there is one, within so many bytes; or the first,
@@ -92,7 +103,8 @@ pub fn slice(
         }
         end = first_end;
     }
-    let file = segment.file(storage)?;
+    let bytes = (end - first.position) as usize;
+    let region = Region { file: segment.file(storage)?, position: first.position, bytes };
     let is_last = end == segment.size && at + 1 == segments.len();
-    Ok(Some(ReadSlice { file, position: first.position, len: (end - first.position) as usize, is_last }))
+    Ok(Some(ReadSlice { region, is_last }))
 }

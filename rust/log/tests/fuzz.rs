@@ -144,8 +144,8 @@ fn index_files(inputs: u64) {
         assert_eq!(log.log_end_offset(), end);
         let from = chance.below(end as usize) as i64;
         let slice = log.read(from, 1 + chance.below(3000), true, end).unwrap().expect("there is more");
-        let mut bytes = vec![0; slice.len];
-        assert_eq!(slice.file.read_at(&mut bytes, slice.position).unwrap(), slice.len);
+        let mut bytes = vec![0; slice.region.bytes];
+        assert_eq!(slice.region.file.read_at(&mut bytes, slice.region.position).unwrap(), slice.region.bytes);
         let read: Vec<_> = record::Batches::new(&bytes).map(|batch| batch.unwrap().bytes().to_vec()).collect();
         let first = expected.iter().position(|bytes| BatchView::parse(bytes).unwrap().last_offset() >= from).unwrap();
         assert_eq!(read, expected[first..first + read.len()]);

@@ -29,8 +29,8 @@ fn a_reader_of_a_segment_that_goes_is_not_disturbed_and_its_files_go_later() {
     let plan = log.plan_retention(10, 1105);
     assert_eq!((plan.count, plan.rolls), (1, false), "1000 to 1002 are older than 100");
     let doomed = log.carry_out(plan, 1105).unwrap();
-    let mut bytes = vec![0; slice.len];
-    assert_eq!(slice.file.read_at(&mut bytes, slice.position).unwrap(), slice.len);
+    let mut bytes = vec![0; slice.region.bytes];
+    assert_eq!(slice.region.file.read_at(&mut bytes, slice.region.position).unwrap(), slice.region.bytes);
     assert_eq!(log.log_start_offset(), 3);
     assert!(matches!(log.read(2, 300, true, 10), Err(ReadError::OffsetOutOfRange { start: 3, .. })));
     assert_eq!(log.epochs(), [(0, 3)], "the epoch starts where the log does");

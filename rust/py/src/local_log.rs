@@ -96,8 +96,8 @@ impl LocalLog {
                 ReadError::Storage(error) => told(error),
             })?;
             let Some(slice) = slice else { return Ok(Vec::new()) };
-            let mut bytes = vec![0; slice.len];
-            let read = slice.file.read_at(&mut bytes, slice.position).map_err(told)?;
+            let mut bytes = vec![0; slice.region.bytes];
+            let read = slice.region.file.read_at(&mut bytes, slice.region.position).map_err(told)?;
             bytes.truncate(read);
             Ok::<_, PyErr>(bytes)
         })?;

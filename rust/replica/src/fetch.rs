@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use log::Cold;
+use log::Region;
 use wire::fetch::{Encoded, FetchRequest, FetchResponse, FetchResult, uses_topic_ids};
 use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, TopicRef};
@@ -42,7 +42,7 @@ pub struct Fetching {
 enum Bringing {
     Nothing,
     /// Nobody brings it yet.
-    Wanted(Cold),
+    Wanted(Region),
     Ordered,
     /// It was brought. What memory has lost again meanwhile is waited for, so that the request is answered some time.
     Done,
@@ -68,7 +68,7 @@ struct Pass {
     /// An error or a divergence is told at once; so is a request about nothing.
     urgent: bool,
     /// The first that is to be brought from the disk.
-    cold: Option<Cold>,
+    cold: Option<Region>,
 }
 
 pub enum Begun {
@@ -117,7 +117,7 @@ impl Fetching {
     }
 
     /// What is to be brought from the disk for it, once for each request. If it is not answered yet, `brought` follows.
-    pub fn take_cold(&mut self) -> Option<Cold> {
+    pub fn take_cold(&mut self) -> Option<Region> {
         match std::mem::replace(&mut self.bringing, Bringing::Ordered) {
             Bringing::Wanted(cold) => Some(cold),
             other => {
@@ -149,8 +149,12 @@ impl Fetching {
             let mut pass = self.pass(&view);
             let cold = pass.cold.take();
             let is_over = last_chance || self.max_wait_ms <= 0;
-            let enough =
-                pass.urgent || if cold.is_some() { pass.bytes > 0 } else { pass.bytes >= self.min_bytes || is_over };
+            let least = match &cold {
+                Some(_) => 1,
+                None if is_over => 0,
+                None => self.min_bytes,
+            };
+            let enough = pass.urgent || pass.bytes >= least;
             if let Some(cold) = cold
                 && matches!(self.bringing, Bringing::Nothing)
             {

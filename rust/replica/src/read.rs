@@ -4,10 +4,8 @@
 //! INVARIANT: nothing at or above the high watermark is told to a client, nor above the last stable offset to one that reads what
 //! is committed. A replica reads to the end of the log.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use log::{Cold, Log, StorageFile};
+use log::{Log, Region};
 use wire::ErrorCode;
 use wire::fetch::{FetchPartition, FetchResult};
 use wire::produce::CurrentLeader;
@@ -20,7 +18,7 @@ use crate::topic::TopicKey;
 pub enum Records {
     None,
     Memory { batches: Vec<Bytes>, bytes: usize },
-    File { file: Arc<dyn StorageFile>, position: u64, bytes: usize },
+    File(Region),
 }
 
 impl Records {
@@ -28,7 +26,8 @@ impl Records {
     pub fn len(&self) -> usize {
         match self {
             Records::None => 0,
-            Records::Memory { bytes, .. } | Records::File { bytes, .. } => *bytes,
+            Records::Memory { bytes, .. } => *bytes,
+            Records::File(region) => region.bytes,
         }
     }
 }
@@ -58,7 +57,7 @@ pub struct ReadResult {
     /// There is more to read than the limits let through, or than is in memory.
     pub held_back: bool,
     /// What is to be brought from the disk first.
-    pub cold: Option<Cold>,
+    pub cold: Option<Region>,
 }
 
 impl ReadResult {
@@ -186,6 +185,6 @@ impl Readable<'_> {
         if slice.is_last {
             self.tail.want();
         }
-        Ok(Records::File { file: slice.file, position: slice.position, bytes: slice.len })
+        Ok(Records::File(slice.region))
     }
 }

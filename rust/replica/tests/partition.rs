@@ -38,7 +38,7 @@ struct World {
 impl World {
     /// Only the disk has the records of this partition that are in no hot tail.
     fn cool(&self, partition: i32) {
-        self.storage.cool(&PathBuf::from(format!("/flights-{partition}/00000000000000000000.log"))).unwrap();
+        self.storage.cool(&PathBuf::from(format!("/flights-{partition}/00000000000000000000.log")), 0).unwrap();
     }
 }
 
@@ -438,7 +438,7 @@ fn records_that_only_the_disk_has_are_brought_before_they_are_told_however_short
         assert_eq!((cold.position, cold.bytes), (0, batch(3, None).len()));
         assert!(reader.go_on(&mut fetching, true).is_none(), "its time is over, but there are records");
         assert!(fetching.take_cold().is_none(), "somebody brings them already");
-        cold.file.bring(cold.position, cold.bytes);
+        cold.bring();
         fetching.brought();
         let told = reader.go_on(&mut fetching, false).unwrap();
         assert_eq!((told.partitions, told.payload_bytes), (vec![0], cold.bytes));
@@ -469,7 +469,7 @@ fn what_is_in_memory_does_not_wait_for_what_is_not() {
     let told = reader.go_on(&mut fetching, false).unwrap();
     assert_eq!(told.payload_bytes, batch(2, None).len());
     let cold = fetching.take_cold().unwrap();
-    cold.file.bring(cold.position, cold.bytes);
+    cold.bring();
     let told = reader.fetch((told.session_id, 1), vec![at(1, 2)]);
     assert_eq!((told.partitions, told.payload_bytes), (vec![0], batch(3, None).len()));
 }
@@ -486,7 +486,7 @@ fn a_session_looks_again_at_what_it_waited_for() {
     let mut fetching = reader.begin((opened.session_id, 1), vec![at(0, 3)], 1).unwrap();
     assert!(reader.go_on(&mut fetching, false).is_none());
     let cold = fetching.take_cold().unwrap();
-    cold.file.bring(cold.position, cold.bytes);
+    cold.bring();
     fetching.brought();
     assert_eq!(reader.go_on(&mut fetching, false).unwrap().payload_bytes, batch(1, None).len());
 }

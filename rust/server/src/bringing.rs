@@ -1,5 +1,5 @@
-//! Bytes that are to be read or sent and that only the disk has: threads bring them into memory, so that no event loop waits for a disk
-//! while its other connections wait for it.
+//! Bytes that are to be read or sent and that only the disk has: threads bring them into memory, so that no event loop waits
+//! for a disk while its other connections wait for it.
 //!
 //! KAFKA: a network thread of 4.4 reads from the disk as it sends, and holds up all of its connections (KAFKA-7504).
 //!
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use log::Cold;
+use log::Region;
 use parking_lot::{Condvar, Mutex};
 
 use crate::inbox::{Inbox, Message};
@@ -20,7 +20,7 @@ use crate::upcall::Ticket;
 const THREADS_MAX: usize = 8;
 
 struct Order {
-    cold: Cold,
+    region: Region,
     inbox: Arc<Inbox>,
     ticket: Ticket,
 }
@@ -41,7 +41,7 @@ pub struct Bringers {
 
 impl Bringers {
     /// `Message::Brought` follows; at once where nobody can be found to bring it, so that whoever sends it waits for the disk.
-    pub fn bring(self: &Arc<Self>, cold: Cold, inbox: Arc<Inbox>, ticket: Ticket) {
+    pub fn bring(self: &Arc<Self>, region: Region, inbox: Arc<Inbox>, ticket: Ticket) {
         let mut orders = self.orders.lock();
         if orders.idle_count <= orders.waiting.len() && orders.threads.len() < THREADS_MAX {
             let own = self.clone();
@@ -53,7 +53,7 @@ impl Bringers {
             inbox.send(Message::Brought(ticket));
             return;
         }
-        orders.waiting.push_back(Order { cold, inbox, ticket });
+        orders.waiting.push_back(Order { region, inbox, ticket });
         drop(orders);
         self.news.notify_one();
     }
@@ -61,14 +61,14 @@ impl Bringers {
     fn run(&self) {
         let mut orders = self.orders.lock();
         while !orders.stopping {
-            let Some(Order { cold, inbox, ticket }) = orders.waiting.pop_front() else {
+            let Some(Order { region, inbox, ticket }) = orders.waiting.pop_front() else {
                 orders.idle_count += 1;
                 self.news.wait(&mut orders);
                 orders.idle_count -= 1;
                 continue;
             };
             drop(orders);
-            cold.file.bring(cold.position, cold.bytes);
+            region.bring();
             inbox.send(Message::Brought(ticket));
             orders = self.orders.lock();
         }
@@ -150,7 +150,7 @@ mod tests {
         let inbox = Arc::new(Inbox::new(0, &poll, Token(7)).unwrap());
         let bringers = Arc::new(Bringers::default());
         let order = |file: &Arc<Slow>, ticket| {
-            bringers.bring(Cold { file: file.clone(), position: 0, bytes: 1 }, inbox.clone(), ticket);
+            bringers.bring(Region { file: file.clone(), position: 0, bytes: 1 }, inbox.clone(), ticket);
         };
         let (stuck, quick) = (Arc::new(Slow(Barrier::new(2))), Arc::new(Slow(Barrier::new(1))));
         order(&stuck, 1);

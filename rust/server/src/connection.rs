@@ -17,7 +17,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use log::{Cold, StorageFile};
+use log::Region;
 use mio::net::TcpStream;
 use replica::fetch::{Answer, Fetching};
 use replica::produce::Unverified;
@@ -37,37 +37,20 @@ const UNSENT_BYTES_MAX: usize = 512 * 1024;
 /// What one write takes of a file that cannot be sent from directly.
 const COPY_BYTES: usize = 256 * 1024;
 const IO_SLICES_MAX: usize = 64;
+/// What is looked for in memory, or brought from the disk, at a time, of what is to be sent.
 const WINDOW_BYTES: usize = 1 << 20;
 
 pub enum Chunk {
     Memory(Bytes),
-    File(Region),
+    /// `at_hand`: so many bytes of it are in memory, as far as anybody knows.
+    File {
+        region: Region,
+        at_hand: usize,
+    },
 }
 
-/// Part of a file, to be sent.
-pub struct Region {
-    pub file: Arc<dyn StorageFile>,
-    pub position: u64,
-    pub bytes: usize,
-    /// So many of them are in memory, as far as anybody knows.
-    at_hand: usize,
-}
-
-impl Region {
-    pub fn new(file: Arc<dyn StorageFile>, position: u64, bytes: usize) -> Region {
-        Region { file, position, bytes, at_hand: 0 }
-    }
-
-    /// What is looked for in memory, and brought from the disk, at a time.
-    fn window(&self) -> usize {
-        self.bytes.min(WINDOW_BYTES)
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.position += count as u64;
-        self.bytes -= count;
-        self.at_hand = self.at_hand.saturating_sub(count);
-    }
+fn window(region: &Region) -> Region {
+    Region { bytes: region.bytes.min(WINDOW_BYTES), ..region.clone() }
 }
 
 /// Where its answers stand.
@@ -85,8 +68,14 @@ impl Chunk {
     fn len(&self) -> usize {
         match self {
             Chunk::Memory(bytes) => bytes.len(),
-            Chunk::File(region) => region.bytes,
+            Chunk::File { region, .. } => region.bytes,
         }
+    }
+}
+
+impl From<Region> for Chunk {
+    fn from(region: Region) -> Self {
+        Chunk::File { region, at_hand: 0 }
     }
 }
 
@@ -278,7 +267,7 @@ impl Connection {
                 Records::Memory { batches, .. } => {
                     batches.into_iter().for_each(|batch| self.queue(Chunk::Memory(batch)))
                 }
-                Records::File { file, position, bytes } => self.queue(Chunk::File(Region::new(file, position, bytes))),
+                Records::File(region) => self.queue(region.into()),
             }
         }
         self.queue(Chunk::Memory(encoded));
@@ -289,15 +278,16 @@ impl Connection {
         while self.writable && self.sending == Sending::Free {
             let sent = match self.unsent.front_mut() {
                 None => return Ok(()),
-                Some(Chunk::File(region)) => {
-                    if region.at_hand == 0 {
-                        if !region.file.is_at_hand(region.position, region.window()) {
+                Some(Chunk::File { region, at_hand }) => {
+                    if *at_hand == 0 {
+                        let window = window(region);
+                        if !window.is_at_hand() {
                             self.sending = Sending::Cold;
                             return Ok(());
                         }
-                        region.at_hand = region.window();
+                        *at_hand = window.bytes;
                     }
-                    send_region(&self.stream, region)
+                    send_region(&self.stream, region, *at_hand)
                 }
                 Some(Chunk::Memory(_)) => self.send_memory(),
             };
@@ -312,16 +302,17 @@ impl Connection {
         Ok(())
     }
 
-    /// What somebody is to bring, who says so with this ticket.
-    pub fn take_cold(&mut self, ticket: impl FnOnce() -> Ticket) -> Option<(Cold, Ticket)> {
-        if self.sending != Sending::Cold {
-            return None;
+    /// What is to be brought from the disk before anything is sent, if nobody does yet.
+    pub fn cold(&self) -> Option<Region> {
+        match self.unsent.front() {
+            Some(Chunk::File { region, .. }) if self.sending == Sending::Cold => Some(window(region)),
+            _ => None,
         }
-        let Some(Chunk::File(region)) = self.unsent.front() else { return None };
-        let cold = Cold { file: region.file.clone(), position: region.position, bytes: region.window() };
-        let ticket = ticket();
+    }
+
+    /// Somebody brings it, and says so with this ticket.
+    pub fn await_cold(&mut self, ticket: Ticket) {
         self.sending = Sending::Awaits(ticket);
-        Some((cold, ticket))
     }
 
     /// It was brought; it is sent even if memory has lost it again. False if that is not what this connection waits for.
@@ -330,8 +321,8 @@ impl Connection {
             return false;
         }
         self.sending = Sending::Free;
-        if let Some(Chunk::File(region)) = self.unsent.front_mut() {
-            region.at_hand = region.window();
+        if let Some(Chunk::File { region, at_hand }) = self.unsent.front_mut() {
+            *at_hand = window(region).bytes;
         }
         true
     }
@@ -354,7 +345,11 @@ impl Connection {
             let take = count.min(chunk.len());
             match chunk {
                 Chunk::Memory(bytes) => bytes.advance(take),
-                Chunk::File(region) => region.advance(take),
+                Chunk::File { region, at_hand } => {
+                    region.position += take as u64;
+                    region.bytes -= take;
+                    *at_hand -= take;
+                }
             }
             if chunk.len() == 0 {
                 self.unsent.pop_front();
@@ -364,8 +359,8 @@ impl Connection {
     }
 }
 
-fn send_region(stream: &TcpStream, region: &Region) -> io::Result<usize> {
-    let bytes = region.bytes.min(region.at_hand);
+fn send_region(stream: &TcpStream, region: &Region, bytes_max: usize) -> io::Result<usize> {
+    let bytes = region.bytes.min(bytes_max);
     if let Some(fd) = region.file.raw_fd() {
         return sys::send_file(stream.as_raw_fd(), fd, region.position, bytes);
     }
@@ -378,38 +373,24 @@ fn send_region(stream: &TcpStream, region: &Region) -> io::Result<usize> {
 mod tests {
     use std::io::Read;
     use std::net::TcpListener;
+    use std::path::Path;
+
+    use log::memory::MemoryStorage;
+    use log::{Storage, StorageFile};
 
     use super::*;
 
-    /// Letters, of which so many are in memory.
-    struct Letters(u64);
+    /// As many letters, of which memory lacks those from a place on.
+    fn letters(count: usize, cold_from: usize) -> Arc<dyn StorageFile> {
+        let (storage, path) = (MemoryStorage::default(), Path::new("/letters"));
+        let file = storage.open(path, true).unwrap();
+        file.write_at(&(b'a'..=b'z').cycle().take(count).collect::<Vec<_>>(), 0).unwrap();
+        storage.cool(path, cold_from as u64).unwrap();
+        file
+    }
 
-    impl StorageFile for Letters {
-        fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-            let letters = (position..).map(|at| b'a' + (at % 26) as u8);
-            buffer.iter_mut().zip(letters).for_each(|(place, letter)| *place = letter);
-            Ok(buffer.len())
-        }
-
-        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn len(&self) -> io::Result<u64> {
-            Ok(26)
-        }
-
-        fn truncate(&self, _: u64) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn is_at_hand(&self, position: u64, bytes: usize) -> bool {
-            position + bytes as u64 <= self.0
-        }
+    fn part(file: Arc<dyn StorageFile>, position: u64, bytes: usize) -> Chunk {
+        Region { file, position, bytes }.into()
     }
 
     fn connected() -> (Connection, std::net::TcpStream) {
@@ -429,16 +410,17 @@ mod tests {
     #[test]
     fn what_only_the_disk_has_is_sent_once_somebody_brought_it() {
         let (mut connection, mut peer) = connected();
-        let file = Arc::new(Letters(0));
         connection.queue(Chunk::Memory(Bytes::from_static(b"head:")));
-        connection.queue(Chunk::File(Region::new(file.clone(), 2, 5)));
+        connection.queue(part(letters(26, 0), 2, 5));
         connection.queue(Chunk::Memory(Bytes::from_static(b":tail")));
+        assert!(connection.cold().is_none());
         connection.flush().unwrap();
         assert_eq!(received(&mut peer, 5), "head:");
-        let (cold, ticket) = connection.take_cold(|| 7).unwrap();
-        assert_eq!((cold.position, cold.bytes, ticket), (2, 5, 7));
+        let cold = connection.cold().unwrap();
+        assert_eq!((cold.position, cold.bytes), (2, 5));
+        connection.await_cold(7);
         connection.flush().unwrap();
-        assert!(connection.take_cold(|| 8).is_none(), "somebody brings it already");
+        assert!(connection.cold().is_none(), "somebody brings it already");
         assert!(!connection.brought(6), "of a connection before this one");
         assert!(connection.has_unsent());
         assert!(connection.brought(7));
@@ -450,27 +432,28 @@ mod tests {
     #[test]
     fn what_is_in_memory_is_sent_at_once() {
         let (mut connection, mut peer) = connected();
-        let file = Arc::new(Letters(26));
-        connection.queue(Chunk::File(Region::new(file.clone(), 0, 3)));
+        connection.queue(part(letters(26, 3), 0, 3));
         connection.flush().unwrap();
         assert_eq!(received(&mut peer, 3), "abc");
-        assert!(connection.take_cold(|| 1).is_none());
+        assert!(connection.cold().is_none());
     }
+
     #[test]
     fn a_large_region_is_looked_for_piece_by_piece() {
         let (mut connection, mut peer) = connected();
-        let file = Arc::new(Letters(WINDOW_BYTES as u64));
-        connection.queue(Chunk::File(Region::new(file, 0, WINDOW_BYTES + 3)));
+        connection.queue(part(letters(WINDOW_BYTES + 3, WINDOW_BYTES), 0, WINDOW_BYTES + 3));
         let reader = std::thread::spawn(move || received(&mut peer, WINDOW_BYTES + 3));
         let cold = loop {
             connection.writable = true;
             connection.flush().unwrap();
-            if let Some((cold, ticket)) = connection.take_cold(|| 9) {
-                assert!(connection.brought(ticket));
+            if let Some(cold) = connection.cold() {
                 break cold;
             }
         };
         assert_eq!((cold.position, cold.bytes), (WINDOW_BYTES as u64, 3));
+        cold.bring();
+        connection.await_cold(9);
+        assert!(connection.brought(9));
         connection.writable = true;
         connection.flush().unwrap();
         assert!(reader.join().unwrap().starts_with("abc"));

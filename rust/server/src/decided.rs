@@ -90,10 +90,10 @@ pub fn read(published: &Published, reference: PartitionRef, offset: i64, bytes_m
         Some(Err(error)) => Err(format!("{error:?}")),
         Some(Ok(None)) => Ok(Vec::new()),
         Some(Ok(Some(slice))) => {
-            let mut bytes = vec![0; slice.len];
-            match slice.file.read_at(&mut bytes, slice.position) {
+            let mut bytes = vec![0; slice.region.bytes];
+            match slice.region.file.read_at(&mut bytes, slice.region.position) {
                 Ok(count) if count == bytes.len() => Ok(bytes),
-                Ok(count) => Err(format!("{count} bytes instead of {} at {}", bytes.len(), slice.position)),
+                Ok(count) => Err(format!("{count} bytes instead of {} at {}", bytes.len(), slice.region.position)),
                 Err(error) => Err(error.to_string()),
             }
         }

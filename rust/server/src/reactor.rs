@@ -315,18 +315,19 @@ impl Reactor {
     }
 
     fn flush(&mut self, key: usize) -> Result<(), Closed> {
-        let Self { inbox, next_number, .. } = self;
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let was_backlogged = connection.is_backlogged();
         connection.flush()?;
-        if let Some((cold, ticket)) = connection.take_cold(|| next_ticket(inbox, next_number, key)) {
-            self.shared.bringers.bring(cold, self.inbox.clone(), ticket);
-        }
         if connection.closing && !connection.has_unsent() {
             return Err(Closed::ByPeer);
         }
         if was_backlogged && !connection.is_backlogged() {
             self.work.push_back(key);
+        }
+        if let Some(cold) = connection.cold() {
+            let ticket = self.new_ticket(key);
+            self.connections[key].await_cold(ticket);
+            self.shared.bringers.bring(cold, self.inbox.clone(), ticket);
         }
         Ok(())
     }
@@ -343,7 +344,8 @@ impl Reactor {
     }
 
     fn new_ticket(&mut self, key: usize) -> Ticket {
-        next_ticket(&self.inbox, &mut self.next_number, key)
+        self.next_number = self.next_number.wrapping_add(1);
+        self.inbox.ticket(key, self.next_number)
     }
 
     fn expire(&mut self) {
@@ -368,9 +370,4 @@ impl Reactor {
             self.close(key, Closed::Because(format!("idle for more than connections.max.idle.ms={idle_ms_max}")));
         }
     }
-}
-
-fn next_ticket(inbox: &Inbox, number: &mut u32, key: usize) -> Ticket {
-    *number = number.wrapping_add(1);
-    inbox.ticket(key, *number)
 }

@@ -266,8 +266,8 @@ fn values(log: &mut Log) -> Vec<u64> {
     let (mut at, mut found) = (0, Vec::new());
     while at < log.log_end_offset() {
         let slice = log.read(at, 1 << 20, true, log.log_end_offset()).unwrap().expect("there is more");
-        let mut bytes = vec![0; slice.len];
-        slice.file.read_at(&mut bytes, slice.position).unwrap();
+        let mut bytes = vec![0; slice.region.bytes];
+        slice.region.file.read_at(&mut bytes, slice.region.position).unwrap();
         for batch in record::Batches::new(&bytes) {
             let batch = batch.unwrap();
             assert_eq!(batch.base_offset(), at, "offsets are dense");

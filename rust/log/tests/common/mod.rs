@@ -120,8 +120,8 @@ pub fn read_from(log: &Log, offset: i64, bytes_max: usize) -> Vec<Vec<u8>> {
     let (mut at, mut batches) = (offset, Vec::new());
     while at < log.log_end_offset() {
         let slice = log.read(at, bytes_max, true, log.log_end_offset()).unwrap().expect("there is more");
-        let mut bytes = vec![0; slice.len];
-        assert_eq!(slice.file.read_at(&mut bytes, slice.position).unwrap(), slice.len);
+        let mut bytes = vec![0; slice.region.bytes];
+        assert_eq!(slice.region.file.read_at(&mut bytes, slice.region.position).unwrap(), slice.region.bytes);
         for batch in record::Batches::new(&bytes) {
             let batch = batch.expect("a slice has whole batches");
             at = batch.next_offset();

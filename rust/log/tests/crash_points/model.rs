@@ -359,9 +359,9 @@ fn read_all(log: &Log, from: i64) -> Result<Vec<Vec<u8>>, String> {
     while at < log.log_end_offset() {
         let slice = log.read(at, 1 << 20, true, log.log_end_offset()).map_err(|error| format!("read: {error:?}"))?;
         let Some(slice) = slice else { break };
-        let mut bytes = vec![0; slice.len];
-        let file: &dyn StorageFile = &*slice.file;
-        file.read_at(&mut bytes, slice.position).map_err(|error| error.to_string())?;
+        let mut bytes = vec![0; slice.region.bytes];
+        let file: &dyn StorageFile = &*slice.region.file;
+        file.read_at(&mut bytes, slice.region.position).map_err(|error| error.to_string())?;
         for batch in Batches::new(&bytes) {
             let batch = batch.map_err(|error| error.to_string())?;
             at = batch.next_offset();
