@@ -204,3 +204,44 @@ def test_a_broker_survives_random_bytes_on_every_api(broker) -> None:
     checked.send(api_versions())
     assert decode_response(api("ApiVersions"), 3, checked.receive())[1].error_code == 0
     checked.close()
+
+
+def produced_at(wire: Wire) -> int:
+    """The offset that the next answer tells."""
+    row = decode_response(api("Produce"), 9, wire.receive())[1].responses[0].partition_responses[0]
+    assert row.error_code == 0
+    return row.base_offset
+
+
+def test_requests_of_many_connections_that_come_together_are_each_answered_with_their_own_offsets(broker) -> None:
+    create_topic(broker.port, "together", 2)
+    wires = [Wire(broker.port) for _ in range(30)]
+    # Small ones are appended together, large ones at once; those of a connection keep their order.
+    sizes = [60, 60, 20_000, 60, 6_000, 60, 60, 60]
+    for turn in range(5):
+        for number, wire in enumerate(wires):
+            frames = [produce_frame("together", (number + at) % 2, batch_of(1, size), 1) for at, size in enumerate(sizes)]
+            wire.send(b"".join(frames))
+        found: dict[int, list[int]] = {0: [], 1: []}
+        for number, wire in enumerate(wires):
+            offsets = [produced_at(wire) for _ in sizes]
+            for parity in (0, 1):
+                own = offsets[parity::2]
+                assert own == sorted(own)
+                found[(number + parity) % 2] += own
+        for offsets in found.values():
+            assert sorted(offsets) == list(range(120 * turn, 120 * (turn + 1)))
+    for wire in wires:
+        wire.close()
+
+
+def test_what_came_before_a_request_that_ends_its_connection_counts(broker, wire) -> None:
+    create_topic(broker.port, "before", 1)
+    wire.send(produce_frame("before", 0, batch_of(1, 60), 1) * 3 + HOSTILE["an unsupported version"])
+    with pytest.raises(ConnectionError):
+        for _ in range(4):
+            wire.receive()
+    other = Wire(broker.port)
+    other.send(produce_frame("before", 0, batch_of(1, 60), 1))
+    assert produced_at(other) == 3
+    other.close()

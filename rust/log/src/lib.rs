@@ -47,6 +47,9 @@ mod slice;
 pub mod storage;
 pub mod txn_index;
 
+/// What comes together, and most often alone: one is no allocation.
+pub type Few<T> = smallvec::SmallVec<[T; 1]>;
+
 pub use self::config::{CompactionRules, LogConfig, RetentionRules};
 pub use self::flush::Flush;
 pub use self::log::{AppendInfo, Log};
@@ -56,7 +59,7 @@ pub use self::recovery_report::{Recovered, RecoveryReport, Stop, Truncated};
 pub use self::retention::Doomed;
 pub use log_dirs::{DirOffsets, LogDir};
 pub use names::partition_dir_name;
-pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError};
+pub use producer_state::{ActiveProducer, LastRecord, ProducerCheck, ProducerError, follows};
 pub use slice::{ReadError, ReadSlice, Region};
 pub use storage::{FileStorage, Storage, StorageFile};
 

@@ -111,6 +111,18 @@ impl std::fmt::Display for ProducerError {
     }
 }
 
+/// Whether a client's batch is fresh, whatever else is known, if the one before it is.
+pub fn follows(batch: &BatchView<'_>, before: &BatchView<'_>) -> bool {
+    let plain = |each: &BatchView<'_>| !each.is_transactional() && !each.is_control();
+    let is_next = |batch: &BatchView<'_>| {
+        batch.producer_id() == before.producer_id()
+            && batch.producer_epoch() == before.producer_epoch()
+            && batch.base_sequence() >= 0
+            && batch.base_sequence() == sequence_after(before.last_sequence(), 1)
+    };
+    plain(batch) && plain(before) && (!batch.has_producer() || is_next(batch))
+}
+
 /// Type and coordinator epoch of a transaction marker; None for any other batch.
 fn marker_of(batch: &BatchView<'_>) -> Option<(ControlType, i32)> {
     let record = batch.is_control().then(|| Records::new(batch.payload(), batch.record_count()).next())??.ok()?;

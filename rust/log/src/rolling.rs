@@ -7,25 +7,28 @@ use crate::index::{IndexFile, OffsetIndex, TimeIndex};
 use crate::segment::Segment;
 use crate::storage::Storage;
 
-/// Whether a batch starts a new segment. An empty one takes any.
+/// Whether a batch starts a new segment, if those `before` it are to be in the active one. An empty one takes any.
 pub fn must_roll(
     active: &Segment,
     storage: &dyn Storage,
     config: &LogConfig,
-    batch: &BatchView<'_>,
+    (before, batch): (&[BatchView<'_>], &BatchView<'_>),
     now_ms: i64,
 ) -> bool {
-    if active.size == 0 {
+    let size = active.size + before.iter().map(|each| each.size_bytes() as u64).sum::<u64>();
+    if size == 0 {
         return false;
     }
-    let index_full =
-        |file: &IndexFile, entry_bytes: usize| file.entry_count(storage) + 1 >= config.index_bytes_max / entry_bytes;
+    let index_full = |file: &IndexFile, entry_bytes: usize| {
+        file.entry_count(storage) + before.len() + 1 >= config.index_bytes_max / entry_bytes
+    };
+    let rolling_from_ms = active.rolling_from_ms.or_else(|| before.first().map(BatchView::max_timestamp));
     // KAFKA: time runs by the timestamps of first and incoming batch where they are known, else by the clock.
-    let waited_ms = match (active.rolling_from_ms, batch.max_timestamp()) {
+    let waited_ms = match (rolling_from_ms, batch.max_timestamp()) {
         (Some(from), newest) if from >= 0 && newest >= 0 => newest - from,
         _ => now_ms - active.created_ms,
     };
-    active.size + batch.size_bytes() as u64 > config.segment_bytes
+    size + batch.size_bytes() as u64 > config.segment_bytes
         || waited_ms > segment_ms(config) - jitter_ms(active, config)
         || batch.last_offset() - active.base_offset > i64::from(i32::MAX)
         || index_full(&active.offset_index.file, OffsetIndex::ENTRY_BYTES)

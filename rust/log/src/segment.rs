@@ -162,7 +162,8 @@ impl Segment {
         newest.filter(|(timestamp, _)| *timestamp >= 0)
     }
 
-    pub fn append(&mut self, storage: &dyn Storage, batch: &BatchView<'_>, index_interval_bytes: usize) -> Result<u64> {
+    /// Batches one behind the other, by one write: all of them are in the segment, or none.
+    pub fn append(&mut self, storage: &dyn Storage, run: &[BatchView<'_>], index_interval_bytes: usize) -> Result<()> {
         let position = self.size;
         self.handle.pin();
         if !self.has_file {
@@ -170,16 +171,19 @@ impl Segment {
             self.has_file = true;
         }
         let file = self.file(storage)?;
-        self.reserve(&*file, position + batch.size_bytes() as u64);
+        self.reserve(&*file, position + run.iter().map(|batch| batch.size_bytes() as u64).sum::<u64>());
         let failed = |error| Error::storage(self.path(), error);
-        if let Err(error) = file.write_at(batch.bytes(), position).map_err(failed) {
+        let written = match run {
+            [batch] => file.write_at(batch.bytes(), position),
+            _ => file.write_all_at(&run.iter().map(BatchView::bytes).collect::<Vec<_>>(), position),
+        };
+        if let Err(error) = written.map_err(failed) {
             if error.is_no_space() {
                 file.truncate(position).map_err(failed)?;
             }
             return Err(error);
         }
-        self.note(storage, batch, position, index_interval_bytes)?;
-        Ok(position)
+        run.iter().try_for_each(|batch| self.note(storage, batch, self.size, index_interval_bytes))
     }
 
     /// Finding a place on the disk for each page as it is written costs a quarter of an append. So a segment that grows has

@@ -2,6 +2,8 @@
 //! that can lose and tear what was not synced.
 
 use std::fs::{self, File};
+#[cfg(target_os = "linux")]
+use std::io::IoSlice;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
@@ -15,6 +17,10 @@ pub trait StorageFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes all of it or fails.
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+    /// As `write_at`, of parts that follow each other.
+    fn write_all_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        self.write_at(&parts.concat(), position)
+    }
     fn len(&self) -> io::Result<u64>;
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Data and size are on the disk when this returns. A failure is final: never call it again.
@@ -74,6 +80,9 @@ pub trait Storage: Send + Sync {
 #[cfg(target_os = "linux")]
 const RESERVES_ABOVE_BYTES: u64 = 1 << 30;
 
+/// The kernel takes no more at a call.
+#[cfg(target_os = "linux")]
+const IO_SLICES_MAX: usize = 1024;
 const BLOCK_BYTES: usize = 4096;
 /// The kernel reads no more ahead at a call.
 #[cfg(target_os = "linux")]
@@ -115,6 +124,30 @@ impl StorageFile for RealFile {
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, position)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_all_at(&self, parts: &[&[u8]], mut position: u64) -> io::Result<()> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let count = left.len().min(IO_SLICES_MAX) as libc::c_int;
+            // SAFETY: an IoSlice is laid out as an iovec is, all of them outlive the call, and the descriptor is open.
+            let wrote =
+                unsafe { libc::pwritev(self.0.as_raw_fd(), left.as_ptr().cast(), count, position as libc::off_t) };
+            match usize::try_from(wrote) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(wrote) => {
+                    position += wrote as u64;
+                    IoSlice::advance_slices(&mut left, wrote);
+                }
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error => return Err(error),
+                },
+            }
+        }
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {

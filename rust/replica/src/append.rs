@@ -7,6 +7,15 @@ use wire::produce::CurrentLeader;
 use crate::leadership::Refused;
 use crate::waiting::Wanted;
 
+/// A batch that a client sent, with what its request said.
+pub struct Offered {
+    pub batch: BytesMut,
+    pub acks: i16,
+    pub api_version: i16,
+}
+
+pub type Told = Result<Appended, ProduceFailure>;
+
 /// A successful append.
 #[derive(Clone, Copy, Debug)]
 pub struct Appended {

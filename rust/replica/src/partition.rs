@@ -4,17 +4,18 @@
 //! INVARIANT: batches are validated before the lock is taken; under it there is one write and a few words of memory.
 //! INVARIANT: a replica whose log failed to write answers KAFKA_STORAGE_ERROR until the process ends.
 
+mod appending;
 mod housekeeping;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Bytes, BytesMut};
-use log::{AppendInfo, Log, ProducerCheck};
-use record::{BatchView, Validated, validate_produce};
+use bytes::Bytes;
+use log::{Few, Log};
+use record::BatchView;
 use wire::ErrorCode;
 
-use crate::append::{Appended, Decided, ProduceFailure};
 use crate::durability::{Demand, Durability, EVERY_MESSAGE};
 use crate::leadership::{Leadership, Refused, Role, Standing};
 use crate::lock::Lock;
@@ -45,18 +46,18 @@ pub struct Opened {
     pub disk: Option<Arc<dyn Disk>>,
 }
 
-/// A batch that is to be on the disk before anybody is told of it.
+/// Batches that are to be on the disk before anybody is told of them.
 pub struct Uncommitted {
     pub partition: Arc<Partition>,
-    pub batch: Bytes,
+    pub batches: Few<Bytes>,
     pub end_offset: i64,
-    /// What stands in the log before it was not handed over: the log is to be flushed first.
+    /// What stands in the log before them was not handed over: the log is to be flushed first.
     pub follows_unsynced: bool,
 }
 
 /// What a partition asks of the disk under its log. All of it is called under the partition's lock.
 pub trait Disk: Send + Sync {
-    /// `Partition::committed` or `Partition::fail` follows; or the log has moved to another disk meanwhile, where this batch is
+    /// `Partition::committed` or `Partition::fail` follows; or the log has moved to another disk meanwhile, where all of it is
     /// safe (`Partition::arrive`).
     fn commit(&self, uncommitted: Uncommitted);
 
@@ -196,68 +197,6 @@ impl Partition {
         self.inner.lock().standing.leadership.clone()
     }
 
-    /// Appends one batch as leader. Validation (CRC-32C, header rules) happens before the lock is taken.
-    pub fn append(
-        self: &Arc<Self>,
-        mut batch: BytesMut,
-        acks: i16,
-        api_version: i16,
-        now_ms: i64,
-    ) -> Result<Appended, ProduceFailure> {
-        let settings = self.topic.settings.load();
-        let validated =
-            validate_produce(&mut batch, &settings.append, api_version, now_ms).map_err(|error| ProduceFailure {
-                record_errors: error.record_errors().to_vec(),
-                log_start_offset: self.log_start_offset_told(error.error_code()),
-                ..ProduceFailure::new(ErrorCode(error.error_code()), error.to_string())
-            })?;
-        let log_append_time_ms = validated.log_append_time_ms;
-        if let Validated { rewritten: Some(bytes), .. } = validated {
-            batch = BytesMut::from(&bytes[..]);
-        }
-        let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        inner.standing.check_leader().map_err(ProduceFailure::refused)?;
-        if acks == -1 {
-            self.check_in_sync(inner, settings.min_insync_replicas)?;
-        }
-        if let Some(why) = inner.disk.as_ref().and_then(|disk| disk.refusal()) {
-            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, why));
-        }
-        let Some(log) = &inner.log else {
-            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
-        };
-        let view =
-            BatchView::parse(&batch).map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
-        if view.is_transactional() {
-            inner.verifications.check(log, &view, api_version)?;
-        }
-        match log.check_producer(&view) {
-            Ok(ProducerCheck::Fresh) => {}
-            Ok(ProducerCheck::Duplicate { first_offset, last_offset, timestamp }) => {
-                return Ok(Appended {
-                    first_offset,
-                    last_offset,
-                    log_append_time_ms: timestamp,
-                    log_start_offset: log.log_start_offset(),
-                    high_watermark: inner.high_watermark,
-                    synced_offset: inner.durability.synced_told(settings.flush_messages),
-                });
-            }
-            Err(error) => {
-                let log_start_offset = log.log_start_offset();
-                let failure = ProduceFailure::new(ErrorCode(error.error_code()), error.to_string());
-                return Err(ProduceFailure { log_start_offset, ..failure });
-            }
-        }
-        let transactional = view.is_transactional().then(|| view.producer_id());
-        let appended = self.write(inner, batch, now_ms)?;
-        if let Some(producer_id) = transactional {
-            inner.verifications.forget(producer_id);
-        }
-        Ok(Appended { log_append_time_ms, ..appended })
-    }
-
     /// The number of the guard, if the coordinator of this batch's transaction is to be asked before it may be appended.
     pub fn must_verify(&self, batch: &BatchView<'_>) -> Option<u64> {
         let mut inner = self.inner.lock();
@@ -269,84 +208,6 @@ impl Partition {
     /// The coordinator said that the partition is part of the transaction.
     pub fn confirm(&self, producer_id: i64, number: u64) {
         self.inner.lock().verifications.confirm(producer_id, number);
-    }
-
-    /// Appends what the control plane decided, as leader and with acks=all. Its batch is sound; what is checked is that
-    /// this is still the log on which it was decided.
-    pub fn append_decided(self: &Arc<Self>, decided: Decided, now_ms: i64) -> Result<Appended, ProduceFailure> {
-        let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        inner.standing.check_leader().map_err(|(error, _)| ProduceFailure::new(error, None))?;
-        self.check_in_sync(inner, self.topic.settings.load().min_insync_replicas)?;
-        let Some(log) = &inner.log else {
-            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
-        };
-        let stands = (inner.standing.leadership.leader_epoch, log.log_end_offset());
-        if let Some(at) = decided.at.filter(|at| *at != stands) {
-            let message =
-                format!("decided for (leader epoch, offset) {at:?}, but {} stands at {stands:?}", self.name());
-            return Err(ProduceFailure::new(ErrorCode::NOT_LEADER_OR_FOLLOWER, message));
-        }
-        let view = BatchView::parse(&decided.batch)
-            .map_err(|e| ProduceFailure::new(ErrorCode::CORRUPT_MESSAGE, e.to_string()))?;
-        log.check_decided(&view, decided.transaction_version)
-            .map_err(|error| ProduceFailure::new(ErrorCode(error.error_code()), error.to_string()))?;
-        if view.is_control() {
-            inner.verifications.forget(view.producer_id());
-        }
-        self.write(inner, decided.batch, now_ms)
-    }
-
-    fn check_in_sync(&self, inner: &Inner, min_insync_replicas: usize) -> Result<(), ProduceFailure> {
-        if inner.standing.has_in_sync(min_insync_replicas) {
-            return Ok(());
-        }
-        let message = format!(
-            "{} has {} replicas in sync, below min.insync.replicas={min_insync_replicas}; bring a replica back or lower it",
-            self.name(),
-            inner.standing.leadership.isr.len()
-        );
-        Err(ProduceFailure::new(ErrorCode::NOT_ENOUGH_REPLICAS, message))
-    }
-
-    fn write(
-        self: &Arc<Self>,
-        inner: &mut Inner,
-        mut batch: BytesMut,
-        now_ms: i64,
-    ) -> Result<Appended, ProduceFailure> {
-        let Some(log) = &mut inner.log else {
-            return Err(ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, None));
-        };
-        let info =
-            log.append_as_leader(&mut batch, inner.standing.leadership.leader_epoch, now_ms).map_err(|error| {
-                // Where there is no room now, there may be some later: the log is as it was.
-                if !error.is_no_space() {
-                    inner.standing.go_offline();
-                    if let Some(disk) = &inner.disk {
-                        disk.failed(error.to_string());
-                    }
-                }
-                ProduceFailure::new(ErrorCode::KAFKA_STORAGE_ERROR, error.to_string())
-            })?;
-        let log_start_offset = log.log_start_offset();
-        let batch = batch.freeze();
-        let messages = self.topic.settings.load().flush_messages;
-        inner.ask_disk(self, &batch, &info, messages);
-        if info.rolled {
-            inner.ask_flush(self);
-        }
-        inner.waiting.appended(batch.len());
-        inner.tail.push(info.first_offset, info.last_offset, batch, &self.budget);
-        self.advance_high_watermark(inner);
-        Ok(Appended {
-            first_offset: info.first_offset,
-            last_offset: info.last_offset,
-            log_append_time_ms: -1,
-            log_start_offset,
-            high_watermark: inner.high_watermark,
-            synced_offset: inner.durability.synced_told(messages),
-        })
     }
 
     /// All before `end_offset` is on the disk.
@@ -398,13 +259,6 @@ impl Partition {
     fn plan_flush(&self) -> log::Result<Option<log::Flush>> {
         let planned = self.with_log(|log, _| log.needs_flush().then(|| log.plan_flush()).transpose());
         Ok(planned.transpose()?.flatten())
-    }
-
-    /// KAFKA: told along with a refusal of the records themselves.
-    fn log_start_offset_told(&self, error_code: i16) -> i64 {
-        let told = [ErrorCode::INVALID_RECORD, ErrorCode::INVALID_TIMESTAMP].contains(&ErrorCode(error_code));
-        let start = || self.inner.lock().log.as_ref().map(Log::log_start_offset);
-        told.then(start).flatten().unwrap_or(-1)
     }
 
     /// With followers, this is the minimum over the ISR; a follower's offset is learnt from its Fetch. Whoever waits is told,
@@ -481,16 +335,15 @@ impl Partition {
 }
 
 impl Inner {
-    /// A batch was appended.
-    fn ask_disk(&mut self, partition: &Arc<Partition>, batch: &Bytes, info: &AppendInfo, messages: u64) {
+    /// Batches of these offsets were appended.
+    fn ask_disk(&mut self, partition: &Arc<Partition>, batches: &[Bytes], offsets: Range<i64>, messages: u64) {
         let Some(disk) = &self.disk else { return };
-        let end_offset = info.last_offset + 1;
-        match self.durability.appended(info.first_offset, end_offset, messages) {
+        match self.durability.appended(offsets.start, offsets.end, messages) {
             Demand::Nothing => {}
             Demand::Flush => self.ask_flush(partition),
             Demand::Commit { follows_unsynced } => {
-                let (partition, batch) = (partition.clone(), kept(batch));
-                disk.commit(Uncommitted { partition, batch, end_offset, follows_unsynced });
+                let (partition, batches) = (partition.clone(), batches.iter().map(kept).collect());
+                disk.commit(Uncommitted { partition, batches, end_offset: offsets.end, follows_unsynced });
             }
         }
     }

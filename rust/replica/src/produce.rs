@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use log::Few;
 use record::BatchView;
 use wire::produce::{CurrentLeader, NodeEndpoint, ProducePartition, ProduceRequest, ProduceResult, encode_response};
 use wire::{ErrorCode, Range32, TopicRef};
 
-use crate::append::{Appended, ProduceFailure};
+use crate::append::{Offered, Told};
 use crate::partition::Partition;
 use crate::purgatory::{UNMARKED, Wake, Watch, Watcher};
 use crate::topic::{PartitionKey, Topic};
@@ -71,119 +72,124 @@ fn find_topic<'a>(view: &'a View, topic: TopicRef, bytes: &[u8]) -> Option<&'a A
 
 /// Who asks, as far as Produce cares.
 #[derive(Clone, Copy)]
-pub struct ProduceCaller<'a> {
+pub struct ProduceCaller {
     pub is_transactional: bool,
-    /// What the transaction's coordinator refused.
-    pub refused: &'a [(PartitionKey, ErrorCode)],
-    pub client_id: Option<&'a [u8]>,
+    pub is_admin: bool,
     pub api_version: i16,
     pub correlation_id: i32,
-    pub now_ms: i64,
 }
 
 /// KAFKA: 4.4 lets this one client id write to internal topics.
-const ADMIN_CLIENT_ID: &[u8] = b"__admin_client";
+pub fn is_admin(client_id: &[u8]) -> bool {
+    client_id == b"__admin_client"
+}
 
-/// Appends every partition's batch. `frame` is the whole request that `request` was decoded from.
-pub fn produce(view: &View, request: ProduceRequest, frame: BytesMut, caller: ProduceCaller<'_>) -> Produced {
-    let is_admin = caller.client_id == Some(ADMIN_CLIENT_ID);
+/// A produce request: `frame` is the whole of it, that `request` was decoded from.
+pub struct ProduceCall {
+    pub caller: ProduceCaller,
+    pub request: ProduceRequest,
+    pub frame: BytesMut,
+    /// What the transaction's coordinator refused.
+    pub refused: Vec<(PartitionKey, ErrorCode)>,
+}
+
+/// A batch on its way to its partition, and whose answer tells of it.
+struct Offer {
+    partition: Arc<Partition>,
+    offered: Offered,
+    call: usize,
+    result: usize,
+}
+
+/// Appends every partition's batch of these requests, and leaves none of them: to each partition in their order, and what
+/// follows each other there together. Tells what came of each.
+pub fn produce(view: &View, calls: &mut Vec<ProduceCall>, now_ms: i64) -> Few<Produced> {
+    let mut offers = Few::new();
+    let taken = calls.drain(..).enumerate().map(|(number, call)| take_apart(view, call, number, &mut offers));
+    let mut produced: Few<Produced> = taken.collect();
+    offers.sort_by_key(|offer| Arc::as_ptr(&offer.partition));
+    let mut offers = offers.into_iter().peekable();
+    while let Some(Offer { partition, offered, call, result }) = offers.next() {
+        let mut places = Few::from([(call, result, offered.acks)]);
+        let mut batches = Few::from([offered]);
+        while let Some(other) = offers.next_if(|other| Arc::ptr_eq(&other.partition, &partition)) {
+            places.push((other.call, other.result, other.offered.acks));
+            batches.push(other.offered);
+        }
+        let told = partition.append(batches, now_ms);
+        for (told, (call, result, acks)) in told.into_iter().zip(places) {
+            produced[call].note(view, &partition, result, acks, told);
+        }
+    }
+    produced
+}
+
+/// What cannot be appended is answered at once.
+fn take_apart(view: &View, call: ProduceCall, number: usize, offers: &mut Few<Offer>) -> Produced {
+    let ProduceCall { caller, request, frame, refused } = call;
     let (names, partitions) = keep_names(&frame, &request.partitions);
     let batches = split_batches(frame, &partitions);
-    let mut produced = Produced {
-        results: Vec::with_capacity(partitions.len()),
+    let one = |(index, (wanted, batch)): (usize, (&ProducePartition, Option<BytesMut>))| {
+        let offer = find_partition(view, &names, wanted, batch, (request.acks, &caller, &refused));
+        match offer {
+            Ok((partition, batch)) => {
+                let offered = Offered { batch, acks: request.acks, api_version: caller.api_version };
+                offers.push(Offer { partition, offered, call: number, result: index });
+                ProduceResult::failed(wanted, ErrorCode::NONE, None)
+            }
+            Err((error, message)) => ProduceResult::failed(wanted, error, message),
+        }
+    };
+    let results = partitions.iter().zip(batches).enumerate().map(one).collect();
+    Produced {
+        results,
         api_version: caller.api_version,
         correlation_id: caller.correlation_id,
         endpoints: Vec::new(),
         names,
         waits: Vec::new(),
         watch: None,
-    };
-    for (partition, batch) in partitions.iter().zip(batches) {
-        let result = if !(-1..=1).contains(&request.acks) {
-            let message = format!("acks is {}, but must be -1 (all), 0 or 1", request.acks);
-            ProduceResult::failed(partition, ErrorCode::INVALID_REQUIRED_ACKS, Some(message))
-        } else {
-            append_one(view, &mut produced, partition, batch, request.acks, is_admin, caller)
-        };
-        produced.results.push(result);
     }
-    produced
 }
 
-fn append_one(
+type Refusal = (ErrorCode, Option<String>);
+
+fn find_partition(
     view: &View,
-    produced: &mut Produced,
+    names: &[u8],
     wanted: &ProducePartition,
     batch: Option<BytesMut>,
-    acks: i16,
-    is_admin: bool,
-    caller: ProduceCaller<'_>,
-) -> ProduceResult {
-    let Some(topic) = find_topic(view, wanted.topic, &produced.names) else {
+    (acks, caller, refused): (i16, &ProduceCaller, &[(PartitionKey, ErrorCode)]),
+) -> Result<(Arc<Partition>, BytesMut), Refusal> {
+    if !(-1..=1).contains(&acks) {
+        let message = format!("acks is {acks}, but must be -1 (all), 0 or 1");
+        return Err((ErrorCode::INVALID_REQUIRED_ACKS, Some(message)));
+    }
+    let Some(topic) = find_topic(view, wanted.topic, names) else {
         let is_named = matches!(wanted.topic, TopicRef::Name(_));
         let unknown = if is_named { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::UNKNOWN_TOPIC_ID };
-        return ProduceResult::failed(wanted, unknown, None);
+        return Err((unknown, None));
     };
-    if topic.is_internal && !is_admin {
+    if topic.is_internal && !caller.is_admin {
         let message = format!("Cannot append to internal topic {}", topic.name);
-        return ProduceResult::failed(wanted, ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message));
+        return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message)));
     }
     let Some(partition) = view.partition(topic.id, wanted.index) else {
-        return ProduceResult::failed(wanted, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None);
+        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None));
     };
     // KAFKA: 4.4 never answers a Produce with null records; a deliberate difference.
     let Some(batch) = batch else {
-        let message = Some("records are null; a produce request carries exactly one record batch".to_owned());
-        return ProduceResult::failed(wanted, ErrorCode::INVALID_RECORD, message);
+        let message = "records are null; a produce request carries exactly one record batch".to_owned();
+        return Err((ErrorCode::INVALID_RECORD, Some(message)));
     };
-    if let Some((_, error)) = caller.refused.iter().find(|(key, _)| *key == partition.key()) {
-        let message = Some("the transaction's coordinator refused the partition".to_owned());
-        return ProduceResult::failed(wanted, *error, message);
+    if let Some((_, error)) = refused.iter().find(|(key, _)| *key == partition.key()) {
+        return Err((*error, Some("the transaction's coordinator refused the partition".to_owned())));
     }
     if !caller.is_transactional && BatchView::parse(&batch).is_ok_and(|batch| batch.is_transactional()) {
-        let message = Some("the batch is transactional, but the request has no transactional_id".to_owned());
-        return ProduceResult::failed(wanted, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, message);
+        let message = "the batch is transactional, but the request has no transactional_id".to_owned();
+        return Err((ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Some(message)));
     }
-    match partition.append(batch, acks, caller.api_version, caller.now_ms) {
-        Ok(appended) => {
-            if let Some(wanted) = appended.wanted(acks) {
-                produced.waits.push(Wait { partition: partition.clone(), result: produced.results.len(), wanted });
-            }
-            succeeded(wanted, &appended)
-        }
-        Err(failure) => {
-            if let Some(leader) = failure.current_leader
-                && let Some(endpoint) = view.endpoint(leader.leader_id)
-                && !produced.endpoints.contains(endpoint)
-            {
-                produced.endpoints.push(endpoint.clone());
-            }
-            refused(wanted, failure)
-        }
-    }
-}
-
-fn succeeded(wanted: &ProducePartition, appended: &Appended) -> ProduceResult {
-    ProduceResult {
-        topic: wanted.topic,
-        index: wanted.index,
-        error: ErrorCode::NONE,
-        base_offset: appended.first_offset,
-        log_append_time_ms: appended.log_append_time_ms,
-        log_start_offset: appended.log_start_offset,
-        record_errors: Vec::new(),
-        error_message: None,
-        current_leader: None,
-    }
-}
-
-fn refused(wanted: &ProducePartition, failure: ProduceFailure) -> ProduceResult {
-    ProduceResult {
-        record_errors: failure.record_errors,
-        current_leader: failure.current_leader,
-        log_start_offset: failure.log_start_offset,
-        ..ProduceResult::failed(wanted, failure.error, failure.message)
-    }
+    Ok((partition.clone(), batch))
 }
 
 /// Copies the topic names out of the frame, which is about to be taken apart, and points the partitions at the copy.
@@ -227,6 +233,34 @@ fn split_batches(mut frame: BytesMut, partitions: &[ProducePartition]) -> Vec<Op
 }
 
 impl Produced {
+    /// Takes in what its partition said of a batch.
+    fn note(&mut self, view: &View, partition: &Arc<Partition>, result: usize, acks: i16, told: Told) {
+        let noted = &mut self.results[result];
+        match told {
+            Ok(appended) => {
+                noted.base_offset = appended.first_offset;
+                noted.log_append_time_ms = appended.log_append_time_ms;
+                noted.log_start_offset = appended.log_start_offset;
+                if let Some(wanted) = appended.wanted(acks) {
+                    self.waits.push(Wait { partition: partition.clone(), result, wanted });
+                }
+            }
+            Err(failure) => {
+                noted.error = failure.error;
+                noted.error_message = failure.message;
+                noted.record_errors = failure.record_errors;
+                noted.current_leader = failure.current_leader;
+                noted.log_start_offset = failure.log_start_offset;
+                if let Some(leader) = failure.current_leader
+                    && let Some(endpoint) = view.endpoint(leader.leader_id)
+                    && !self.endpoints.contains(endpoint)
+                {
+                    self.endpoints.push(endpoint.clone());
+                }
+            }
+        }
+    }
+
     pub fn has_error(&self) -> bool {
         self.results.iter().any(|result| !result.error.is_none())
     }

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use common::offer;
 use log::memory::MemoryStorage;
 use log::{Log, OpenOptions};
 use record::control::marker;
@@ -125,7 +126,7 @@ fn must_verify(partition: &Arc<Partition>, batch: &BytesMut) -> Option<u64> {
 }
 
 fn produce(partition: &Arc<Partition>, batch: BytesMut, api_version: i16) -> Result<i64, ErrorCode> {
-    partition.append(batch, -1, api_version, 1000).map(|a| a.first_offset).map_err(|failure| failure.error)
+    offer(partition, batch, -1, api_version, 1000).map(|a| a.first_offset).map_err(|failure| failure.error)
 }
 
 #[test]

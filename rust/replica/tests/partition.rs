@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
+use common::offer;
 use log::memory::MemoryStorage;
-use log::{Log, OpenOptions};
+use log::{Few, Log, OpenOptions};
 use record::{BatchBuilder, BatchFacts, NewRecord};
+use replica::append::Offered;
 use replica::fetch::{Answer, Begun, FetchCall, Fetching};
 use replica::fetch_session::FetchSessions;
 use replica::leadership::Leadership;
 use replica::partition::{Opened, Partition};
+use replica::produce::{ProduceCall, ProduceCaller, Produced, produce};
 use replica::purgatory::{Wake, Watch, Watcher};
 use replica::read::{ReadRequest, Records};
 use replica::tail::TailBudget;
@@ -20,7 +23,8 @@ use replica::topic::Topic;
 use replica::view::{Published, View};
 use replica::waiting::Wanted;
 use wire::fetch::{FetchPartition, FetchRequest};
-use wire::{ErrorCode, TopicRef};
+use wire::produce::{ProducePartition, ProduceRequest};
+use wire::{ErrorCode, Range32, TopicRef};
 
 const TOPIC_ID: [u8; 16] = [7; 16];
 const NODE_ID: i32 = 1;
@@ -89,7 +93,7 @@ fn batch(records: usize, sequence: Option<i32>) -> BytesMut {
 }
 
 fn append(partition: &Arc<Partition>, records: usize) -> Result<i64, ErrorCode> {
-    partition.append(batch(records, None), -1, 9, 5000).map(|a| a.first_offset).map_err(|f| f.error)
+    offer(partition, batch(records, None), -1, 9, 5000).map(|a| a.first_offset).map_err(|f| f.error)
 }
 
 fn wanted(offset: i64, current_leader_epoch: i32, bytes_max: i32) -> FetchPartition {
@@ -169,7 +173,7 @@ fn a_replica_that_does_not_lead_says_who_does() {
     let world = world(1, 1, 1 << 20);
     let partition = &world.partitions[0];
     partition.apply_leadership(leadership(2, 4, &[1, 2]), None).unwrap();
-    let failure = partition.append(batch(1, None), 1, 9, 0).unwrap_err();
+    let failure = offer(partition, batch(1, None), 1, 9, 0).unwrap_err();
     assert_eq!(failure.error, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     assert_eq!(failure.current_leader.map(|l| (l.leader_id, l.leader_epoch)), Some((2, 4)));
     assert_eq!(read(partition, wanted(0, -1, 100)).error, ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -180,7 +184,7 @@ fn acks_all_needs_the_minimum_in_sync_and_acks_one_does_not() {
     let world = world(1, 2, 1 << 20);
     let partition = &world.partitions[0];
     assert_eq!(append(partition, 1), Err(ErrorCode::NOT_ENOUGH_REPLICAS));
-    assert!(partition.append(batch(1, None), 1, 9, 0).is_ok());
+    assert!(offer(partition, batch(1, None), 1, 9, 0).is_ok());
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn with_a_follower_in_sync_the_high_watermark_waits_and_a_waiter_is_told_of_a_ne
     let world = world(1, 1, 1 << 20);
     let partition = &world.partitions[0];
     partition.apply_leadership(leadership(NODE_ID, 4, &[1, 2]), None).unwrap();
-    let appended = partition.append(batch(2, None), -1, 9, 0).unwrap();
+    let appended = offer(partition, batch(2, None), -1, 9, 0).unwrap();
     assert_eq!((appended.last_offset, appended.high_watermark), (1, 0));
     assert!(
         matches!(read(partition, wanted(0, -1, 100)).records, Records::None),
@@ -224,13 +228,111 @@ fn a_writer_that_waits_is_not_told_of_changes_that_leave_the_leader_in_place() {
 fn a_retried_batch_is_acknowledged_with_its_first_offsets_and_stored_once() {
     let world = world(1, 1, 1 << 20);
     let partition = &world.partitions[0];
-    let first = partition.append(batch(3, Some(0)), -1, 9, 0).unwrap();
-    partition.append(batch(2, Some(3)), -1, 9, 0).unwrap();
-    let again = partition.append(batch(3, Some(0)), -1, 9, 0).unwrap();
+    let first = offer(partition, batch(3, Some(0)), -1, 9, 0).unwrap();
+    offer(partition, batch(2, Some(3)), -1, 9, 0).unwrap();
+    let again = offer(partition, batch(3, Some(0)), -1, 9, 0).unwrap();
     assert_eq!((again.first_offset, again.last_offset), (first.first_offset, first.last_offset));
     assert_eq!(partition.high_watermark(), 5);
-    let gap = partition.append(batch(1, Some(9)), -1, 9, 0).unwrap_err();
+    let gap = offer(partition, batch(1, Some(9)), -1, 9, 0).unwrap_err();
     assert_eq!(gap.error, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+}
+
+fn offered(batches: impl IntoIterator<Item = BytesMut>) -> Few<Offered> {
+    batches.into_iter().map(|batch| Offered { batch, acks: -1, api_version: 9 }).collect()
+}
+
+/// First offsets, or errors.
+fn firsts(told: Few<replica::append::Told>) -> Vec<Result<i64, ErrorCode>> {
+    told.into_iter().map(|each| each.map(|a| a.first_offset).map_err(|f| f.error)).collect()
+}
+
+#[test]
+fn batches_that_come_together_are_one_write_in_each_segment() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    append(partition, 1).unwrap();
+    // A write, and that of a second segment with its file and the snapshot before it; then nothing may be written any more.
+    let told = partition.append(offered([0, 4, 8].map(|sequence| batch(4, Some(sequence)))), 5000);
+    assert_eq!(firsts(told), [Ok(1), Ok(5), Ok(9)]);
+    assert_eq!(partition.high_watermark(), 13);
+    world.storage.fail_after(1);
+    let told = partition.append(offered((0..5).map(|_| batch(2, None))), 5000);
+    assert_eq!(firsts(told), [13, 15, 17, 19, 21].map(Ok), "one write is left");
+    let told = partition.append(offered([batch(1, None)]), 5000);
+    assert_eq!(firsts(told), [Err(ErrorCode::KAFKA_STORAGE_ERROR)]);
+}
+
+#[test]
+fn batches_that_come_together_go_on_in_the_next_segment() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    let told = partition.append(offered((0..20).map(|number| batch(20, Some(20 * number)))), 5000);
+    assert_eq!(firsts(told), (0..20).map(|number| Ok(20 * number)).collect::<Vec<_>>());
+    let (segments, end) = partition.with_log(|log, _| (log.segment_count(), log.log_end_offset())).unwrap();
+    assert!((3..20).contains(&segments), "{segments}");
+    assert_eq!((end, partition.high_watermark()), (400, 400));
+    let again = partition.append(offered([batch(20, Some(380))]), 5000);
+    assert_eq!(firsts(again), [Ok(380)], "its producer is known");
+}
+
+#[test]
+fn each_of_the_batches_that_come_together_is_judged_by_those_before_it() {
+    let world = world(1, 1, 1 << 20);
+    let partition = &world.partitions[0];
+    let mut rotten = batch(1, Some(6));
+    *rotten.last_mut().unwrap() ^= 1;
+    let batches = [
+        batch(3, Some(0)),
+        batch(3, Some(3)),
+        batch(3, Some(0)),
+        batch(1, Some(9)),
+        rotten,
+        batch(2, None),
+        batch(1, Some(6)),
+    ];
+    let expected = [
+        Ok(0),
+        Ok(3),
+        Ok(0),
+        Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+        Err(ErrorCode::CORRUPT_MESSAGE),
+        Ok(6),
+        Ok(8),
+    ];
+    assert_eq!(firsts(partition.append(offered(batches), 5000)), expected);
+    assert_eq!(partition.high_watermark(), 9);
+    let mut mixed = offered([batch(1, None), batch(1, None), batch(1, None)]);
+    partition.apply_leadership(leadership(NODE_ID, 4, &[1]), None).unwrap();
+    mixed[1].acks = 1;
+    assert_eq!(firsts(partition.append(mixed, 5000)), [Ok(9), Ok(10), Ok(11)]);
+}
+
+#[test]
+fn of_requests_that_come_together_each_is_told_of_its_own_batches() {
+    let world = world(2, 1, 1 << 20);
+    let view = world.published.load_full();
+    let call = |correlation_id: i32, places: &[(i32, usize)]| {
+        let mut frame = BytesMut::new();
+        let wanted = |(index, records): &(i32, usize)| {
+            let start = frame.len() as u32;
+            frame.extend_from_slice(&batch(*records, None));
+            let records = Some(Range32 { start, end: frame.len() as u32 });
+            ProducePartition { topic: TopicRef::Id(TOPIC_ID), index: *index, records }
+        };
+        let partitions = places.iter().map(wanted).collect();
+        let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 1000, topic_count: 1, partitions };
+        let caller = ProduceCaller { is_transactional: false, is_admin: false, api_version: 13, correlation_id };
+        ProduceCall { caller, request, frame, refused: Vec::new() }
+    };
+    let mut calls = vec![call(7, &[(0, 2), (1, 3)]), call(8, &[(1, 1), (5, 1), (0, 1)]), call(9, &[(0, 4)])];
+    let produced = produce(&view, &mut calls, 5000);
+    let told = |one: &Produced| one.results.iter().map(|r| (r.index, r.error, r.base_offset)).collect::<Vec<_>>();
+    let fine = ErrorCode::NONE;
+    assert_eq!(told(&produced[0]), [(0, fine, 0), (1, fine, 0)]);
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    assert_eq!(told(&produced[1]), [(1, fine, 3), (5, unknown, -1), (0, fine, 2)]);
+    assert_eq!(told(&produced[2]), [(0, fine, 3)]);
+    assert_eq!(produced.iter().map(|one| one.correlation_id).collect::<Vec<_>>(), [7, 8, 9]);
 }
 
 #[derive(Default)]

@@ -111,6 +111,8 @@ pub struct Connection {
     pub peer_host: Arc<str>,
     pub listener: usize,
     pub pending: Pending,
+    /// Produce requests that are about to be appended.
+    pub gathered_count: usize,
     pub parked: ParkedProduces,
     pub ticket: Ticket,
     pub readable: bool,
@@ -162,6 +164,7 @@ impl Connection {
             peer_host,
             listener,
             pending: Pending::None,
+            gathered_count: 0,
             parked: ParkedProduces::default(),
             ticket: 0,
             readable: true,
@@ -181,6 +184,11 @@ impl Connection {
         self.intake.len()
     }
 
+    /// Whether its produce requests are to be appended before the next one is looked at.
+    pub fn must_produce(&self) -> bool {
+        self.gathered_count > 0 && self.intake.next_api_key().is_some_and(|key| key != PRODUCE)
+    }
+
     pub fn is_backlogged(&self) -> bool {
         self.unsent_bytes >= UNSENT_BYTES_MAX
     }
@@ -192,7 +200,8 @@ impl Connection {
     /// Whether the next request may be looked at.
     pub fn may_start(&self) -> bool {
         let may_overtake = self.parked.is_empty()
-            || (self.parked.has_room() && self.intake.next_api_key().is_none_or(|key| key == PRODUCE));
+            || (self.parked.has_room(self.gathered_count)
+                && self.intake.next_api_key().is_none_or(|key| key == PRODUCE));
         matches!(self.pending, Pending::None) && may_overtake && !self.is_backlogged() && !self.closing
     }
 

@@ -21,6 +21,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use log::journal::{Entry, Journal, Place, entry_bytes};
 use log::{FileStorage, Storage};
 use parking_lot::{Condvar, Mutex};
@@ -261,6 +262,10 @@ impl Disk for DirDisk {
     }
 }
 
+fn bytes_of(uncommitted: &Uncommitted) -> usize {
+    uncommitted.batches.iter().map(Bytes::len).sum()
+}
+
 /// What a partition has in a round.
 #[derive(Default)]
 struct Share {
@@ -310,7 +315,7 @@ impl<F: Fn(Job)> Commits<F> {
         let mut shares: HashMap<*const Partition, Share> = HashMap::new();
         for each in batches {
             let share = shares.entry(Arc::as_ptr(&each.partition)).or_default();
-            share.bytes = if each.follows_unsynced { usize::MAX } else { share.bytes.saturating_add(each.batch.len()) };
+            share.bytes = if each.follows_unsynced { usize::MAX } else { share.bytes.saturating_add(bytes_of(each)) };
             share.end_offset = each.end_offset;
         }
         let journaled_bytes_max = if self.has_journal()? { (self.file_bytes / JOURNALED_PART) as usize } else { 0 };
@@ -355,7 +360,7 @@ impl<F: Fn(Job)> Commits<F> {
             }
             let mut bytes = 0;
             let fits = |each: &&&Uncommitted| {
-                bytes += entry_bytes(each.batch.len());
+                bytes += each.batches.iter().map(|batch| entry_bytes(batch.len())).sum::<usize>();
                 journal.has_room(bytes)
             };
             let count = left.iter().take_while(fits).count();
@@ -364,11 +369,14 @@ impl<F: Fn(Job)> Commits<F> {
                 continue;
             }
             let (now, later) = left.split_at(count);
-            journal.commit(now.iter().map(|each| Entry { place: each.partition.key(), batch: &each.batch }))?;
+            journal.commit(now.iter().flat_map(|each| {
+                let place = each.partition.key();
+                each.batches.iter().map(move |batch| Entry { place, batch })
+            }))?;
             for each in now {
                 let known = self.journaled.entry(each.partition.key());
                 let known = known.or_insert_with(|| Journaled { partition: each.partition.clone(), bytes: 0 });
-                known.bytes += each.batch.len();
+                known.bytes += bytes_of(each);
                 if known.bytes >= BEHIND_BYTES {
                     known.bytes = 0;
                     (self.give)(Job::WriteBehind(each.partition.clone()));

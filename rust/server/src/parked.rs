@@ -44,8 +44,9 @@ impl ParkedProduces {
         self.entries.is_empty()
     }
 
-    pub fn has_room(&self) -> bool {
-        self.entries.len() < COUNT_MAX && self.bytes < BYTES_MAX
+    /// For one more, behind so many that are about to come.
+    pub fn has_room(&self, coming: usize) -> bool {
+        self.entries.len() + coming < COUNT_MAX && self.bytes < BYTES_MAX
     }
 
     pub fn waits(&self, ticket: Ticket) -> bool {

@@ -29,7 +29,10 @@ use crate::intake::Spare;
 use crate::shared::Shared;
 use crate::upcall::{Level, Ticket};
 
+mod producing;
 mod requests;
+
+use producing::Gathered;
 
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 2;
@@ -56,6 +59,7 @@ pub struct Reactor {
     waiting_for_room: Vec<usize>,
     next_reactor: usize,
     spare: Spare,
+    gathered: Gathered,
 }
 
 /// A loop that has its poll and inbox but does not run yet.
@@ -98,6 +102,7 @@ impl Reactor {
             waiting_for_room: Vec::new(),
             next_reactor: 0,
             spare: Spare::default(),
+            gathered: Gathered::default(),
         })
     }
 
@@ -132,6 +137,7 @@ impl Reactor {
                     self.drive(key);
                 }
             }
+            self.answer_gathered();
             self.expire();
             if !self.read_inbox() {
                 return;
@@ -168,6 +174,7 @@ impl Reactor {
                     }
                 }
             }
+            self.answer_gathered();
         }
     }
 
@@ -210,6 +217,9 @@ impl Reactor {
     }
 
     fn close(&mut self, key: usize, why: Closed) {
+        if self.connections.get(key).is_some_and(|connection| connection.gathered_count > 0) {
+            self.produce_gathered();
+        }
         let Some(mut connection) = self.connections.try_remove(key) else { return };
         if let Closed::Because(reason) = why {
             let text = format!("closing connection from {}: {reason}", connection.peer_host);
@@ -275,6 +285,9 @@ impl Reactor {
     fn turn(&mut self, key: usize) -> Result<bool, Closed> {
         let request_bytes_max = self.shared.config.request_bytes_max;
         for _ in 0..REQUESTS_A_TURN {
+            if self.connections.get(key).is_some_and(Connection::must_produce) {
+                self.produce_gathered();
+            }
             let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
             if let Pending::Stalled { .. } = connection.pending {
                 self.push_again(key);

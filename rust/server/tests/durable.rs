@@ -11,9 +11,10 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use log::journal::Replay;
 use log::memory::{Chance, MemoryStorage};
-use log::{FileStorage, Log, LogConfig, OpenOptions, Storage};
+use log::{Few, FileStorage, Log, LogConfig, OpenOptions, Storage};
 use parking_lot::Mutex;
 use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord};
+use replica::append::{Offered, Told};
 use replica::leadership::Leadership;
 use replica::partition::{Disk, Opened, Partition, Uncommitted};
 use replica::tail::TailBudget;
@@ -162,14 +163,19 @@ impl Run {
 
     fn append(&mut self) {
         let at = self.chance.below(self.partitions.len());
-        let bytes = if self.chance.below(12) == 0 { 900 } else { 8 + self.chance.below(100) };
-        self.next_value += 1;
-        let mut value = vec![0; bytes];
-        value[..8].copy_from_slice(&self.next_value.to_be_bytes());
-        let appended = self.partitions[at].append(batch_of(&value), 1, 9, 1);
-        // One whose write failed may be there afterwards.
-        self.models[at].values.push(self.next_value);
-        if let Ok(appended) = appended {
+        let count = if self.chance.one_in(3) { 1 + self.chance.below(4) } else { 1 };
+        let mut values = Vec::new();
+        for _ in 0..count {
+            let bytes = if self.chance.below(12) == 0 { 900 } else { 8 + self.chance.below(100) };
+            self.next_value += 1;
+            let mut value = vec![0; bytes];
+            value[..8].copy_from_slice(&self.next_value.to_be_bytes());
+            values.push(value);
+            // One whose write failed may be there afterwards.
+            self.models[at].values.push(self.next_value);
+        }
+        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        for appended in append(&self.partitions[at], &values).into_iter().flatten() {
             assert!(appended.synced_offset.is_none_or(|synced| synced <= appended.last_offset), "told before the disk");
         }
     }
@@ -246,6 +252,11 @@ impl Run {
     }
 }
 
+fn append(partition: &Arc<Partition>, values: &[&[u8]]) -> Few<Told> {
+    let offered = |value: &&[u8]| Offered { batch: batch_of(value), acks: 1, api_version: 9 };
+    partition.append(values.iter().map(offered).collect(), 1)
+}
+
 fn batch_of(value: &[u8]) -> BytesMut {
     let mut builder = BatchBuilder::new(BatchFacts::default());
     builder.push(NewRecord { timestamp: 1, value: Some(value), ..NewRecord::default() });
@@ -318,7 +329,7 @@ fn opened(storage: Arc<dyn Storage>, topic: &Arc<Topic>, dir: PathBuf, disk: Arc
 
 fn uncommitted(partition: &Arc<Partition>, follows_unsynced: bool) -> Uncommitted {
     let (partition, batch) = (partition.clone(), batch_of(b"value").freeze());
-    Uncommitted { partition, batch, end_offset: 1, follows_unsynced }
+    Uncommitted { partition, batches: vec![batch].into(), end_offset: 1, follows_unsynced }
 }
 
 #[test]
@@ -337,8 +348,8 @@ fn a_directory_that_fails_does_not_take_along_what_has_moved_from_it() {
     disk.commit(uncommitted(&moved, false));
     disk.stop();
     assert!(disk.fenced().is_some());
-    assert_eq!(staying.append(batch_of(b"lost"), 1, 9, 1).unwrap_err().error, ErrorCode::KAFKA_STORAGE_ERROR);
-    moved.append(batch_of(b"kept"), 1, 9, 1).unwrap();
+    assert_eq!(append(&staying, &[b"lost"])[0].as_ref().unwrap_err().error, ErrorCode::KAFKA_STORAGE_ERROR);
+    append(&moved, &[b"kept"])[0].as_ref().unwrap();
     std::fs::remove_dir_all(&home).unwrap();
 }
 
@@ -348,7 +359,7 @@ fn a_directory_does_not_fail_with_what_has_moved_from_it() {
     let topic = Arc::new(Topic::new(TOPIC_ID, "t", settings(1)));
     let collector = Arc::new(Collector::default());
     let moved = opened(Arc::new(new.clone()), &topic, PathBuf::from("/new/t-0"), collector);
-    moved.append(batch_of(b"later"), 1, 9, 1).unwrap();
+    append(&moved, &[b"later"])[0].as_ref().unwrap();
     new.fail_after(0);
     commits(&old, 1).round(&[uncommitted(&moved, true)]).unwrap();
     assert!(moved.flush().is_err(), "its own disk has failed");

@@ -138,16 +138,21 @@ impl Run {
     }
 
     fn append(&mut self) -> log::Result<()> {
-        let mut bytes = self.batch();
         if self.chance.one_in(15) {
             self.leader_epoch += 1;
             self.log.assign_leader_epoch(self.leader_epoch)?;
         }
-        record::batch::set_base_offset(&mut bytes, self.log.log_end_offset());
-        record::batch::set_leader_epoch(&mut bytes, self.leader_epoch);
-        // From here on a crash may find it.
-        self.model.given.push(Given::new(&bytes));
-        self.log.append_raw(&bytes, 1).map(|_| ())
+        let count = if self.chance.one_in(4) { 1 + self.chance.below(4) } else { 1 };
+        let mut run = Vec::new();
+        for _ in 0..count {
+            let mut bytes = self.batch();
+            record::batch::set_base_offset(&mut bytes, self.model.end());
+            record::batch::set_leader_epoch(&mut bytes, self.leader_epoch);
+            // From here on a crash may find it.
+            self.model.given.push(Given::new(&bytes));
+            run.push(bytes);
+        }
+        self.log.append_run_as_leader(&mut run, self.leader_epoch, 1, |_| ())
     }
 
     fn flush(&mut self) -> log::Result<()> {

@@ -1,8 +1,18 @@
 //! What tests of partitions share.
 
+use std::sync::Arc;
+
+use bytes::BytesMut;
 use log::LogConfig;
 use record::AppendRules;
+use replica::append::{Offered, Told};
+use replica::partition::Partition;
 use replica::topic::TopicSettings;
+
+/// One batch of a client.
+pub fn offer(partition: &Arc<Partition>, batch: BytesMut, acks: i16, api_version: i16, now_ms: i64) -> Told {
+    partition.append(vec![Offered { batch, acks, api_version }].into(), now_ms).pop().unwrap()
+}
 
 /// Settings under which nothing is refused, with small segments.
 pub fn settings(compacted: bool, min_insync_replicas: usize) -> TopicSettings {

@@ -1,25 +1,19 @@
-//! What a loop does with a request: Produce and Fetch are answered from the view, or wait; the rest goes up.
+//! What a loop does with a request: Fetch is answered from the view, or waits; Produce is gathered first; the rest goes up.
 
 use bytes::{Bytes, BytesMut};
 use replica::fetch::{Begun, FetchCall, Fetching};
-use replica::produce::{ProduceCaller, Unverified, produce, unverified};
-use replica::topic::PartitionKey;
-use wire::ErrorCode;
 use wire::fetch::FetchRequest;
 use wire::header::{FETCH, PRODUCE, RequestHeader, frame_response};
-use wire::produce::ProduceRequest;
 
 use super::Reactor;
-use crate::connection::{Chunk, Closed, Pending, Verifying};
-use crate::inbox::{key_of, together};
+use crate::connection::{Chunk, Closed, Pending};
+use crate::inbox::key_of;
 use crate::intake::COPIED_BELOW_BYTES;
 use crate::shared::wall_clock_ms;
-use crate::upcall::{Request, Ticket, Verify};
-
-const VERIFY_ATTEMPTS_MAX: u32 = 5;
+use crate::upcall::{Request, Ticket};
 
 /// A request that waits for the control plane, without the rest of the buffer that it came in.
-fn kept(frame: BytesMut) -> BytesMut {
+pub(super) fn kept(frame: BytesMut) -> BytesMut {
     if frame.len() < COPIED_BELOW_BYTES { BytesMut::from(&frame[..]) } else { frame }
 }
 
@@ -44,123 +38,6 @@ impl Reactor {
                 Ok(())
             }
         }
-    }
-
-    fn handle_produce(&mut self, key: usize, header: RequestHeader, frame: BytesMut) -> Result<(), Closed> {
-        let RequestHeader { api_key, api_version, .. } = header;
-        if api_version < wire::produce::VERSION_MIN {
-            return Err(Closed::Because(format!("unsupported version {api_version} of api key {api_key}")));
-        }
-        let request = ProduceRequest::decode(&frame, header.body, api_version)?;
-        if let Some(transactional_id) = request.transactional_id {
-            let unverified = unverified(&self.shared.published.load(), &request, &frame);
-            if !unverified.is_empty() {
-                let transactional_id = Bytes::copy_from_slice(transactional_id.of(&frame));
-                let verifying = Verifying { header, frame: kept(frame), unverified, refused: Vec::new(), attempts: 0 };
-                self.verify(key, verifying, transactional_id);
-                return Ok(());
-            }
-        }
-        self.produce(key, header, frame, request, &[])
-    }
-
-    /// Asks the control plane; `verified` goes on.
-    fn verify(&mut self, key: usize, verifying: Verifying, transactional_id: Bytes) {
-        let ticket = self.new_ticket(key);
-        let partition =
-            |u: &Unverified| (u.producer_id, u.producer_epoch, u.partition.topic.name.clone(), u.partition.index);
-        let verify = Verify {
-            ticket,
-            api_version: verifying.header.api_version,
-            transactional_id,
-            partitions: verifying.unverified.iter().map(partition).collect(),
-        };
-        let connection = &mut self.connections[key];
-        connection.ticket = ticket;
-        connection.pending = Pending::Verify(Box::new(verifying));
-        self.shared.upcalls.push_verify(verify);
-    }
-
-    pub(super) fn verified(&mut self, ticket: Ticket, errors: &[i16]) {
-        let key = key_of(ticket);
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.ticket == ticket) else { return };
-        let mut verifying = match std::mem::replace(&mut connection.pending, Pending::None) {
-            Pending::Verify(verifying) => *verifying,
-            other => {
-                connection.pending = other;
-                return;
-            }
-        };
-        for (unverified, error) in verifying.unverified.drain(..).zip(errors) {
-            match ErrorCode(*error) {
-                ErrorCode::NONE => unverified.confirm(),
-                error => verifying.refused.push((unverified.partition.key(), error)),
-            }
-        }
-        match self.produce_or_verify_again(key, verifying) {
-            Ok(()) => self.drive(key),
-            Err(why) => self.close(key, why),
-        }
-    }
-
-    /// The marker of the transaction before may have come meanwhile, and made the coordinator's word void: it is asked anew.
-    fn produce_or_verify_again(&mut self, key: usize, mut verifying: Verifying) -> Result<(), Closed> {
-        let header = verifying.header;
-        let request = ProduceRequest::decode(&verifying.frame, header.body, header.api_version)?;
-        let mut left = unverified(&self.shared.published.load(), &request, &verifying.frame);
-        left.retain(|each| verifying.refused.iter().all(|(refused, _)| *refused != each.partition.key()));
-        verifying.attempts += 1;
-        match request.transactional_id {
-            Some(id) if !left.is_empty() && verifying.attempts < VERIFY_ATTEMPTS_MAX => {
-                let transactional_id = Bytes::copy_from_slice(id.of(&verifying.frame));
-                verifying.unverified = left;
-                self.verify(key, verifying, transactional_id);
-                Ok(())
-            }
-            _ => self.produce(key, header, verifying.frame, request, &verifying.refused),
-        }
-    }
-
-    fn produce(
-        &mut self,
-        key: usize,
-        header: RequestHeader,
-        frame: BytesMut,
-        request: ProduceRequest,
-        refused: &[(PartitionKey, ErrorCode)],
-    ) -> Result<(), Closed> {
-        let RequestHeader { api_version, correlation_id, .. } = header;
-        let (acks, request_bytes) = (request.acks, frame.len());
-        let timeout_ms = request.timeout_ms.max(0) as u64;
-        let client_id = header.client_id.map(|range| range.of(&frame).to_vec());
-        let caller = ProduceCaller {
-            is_transactional: request.transactional_id.is_some(),
-            refused,
-            client_id: client_id.as_deref(),
-            api_version,
-            correlation_id,
-            now_ms: wall_clock_ms(),
-        };
-        // A reader on another loop that is woken under the partition's lock would only meet that lock.
-        let mut produced = together(|| produce(&self.shared.published.load(), request, frame, caller));
-        if acks == 0 {
-            // There is no answer to carry an error; closing makes the client look for the leader anew.
-            return if produced.has_error() {
-                Err(Closed::Because("a produce request with acks=0 failed".to_owned()))
-            } else {
-                Ok(())
-            };
-        }
-        let ticket = self.new_ticket(key);
-        if produced.must_wait() && produced.park(ticket, self.wake.clone()) {
-            self.connections[key].parked.park(ticket, Box::new(produced), request_bytes);
-            self.set_timer(self.shared.clock_ms() + timeout_ms, ticket);
-            return Ok(());
-        }
-        produced.settle();
-        let bytes = produced.encode()?;
-        self.connections[key].answer_produce(ticket, bytes.into());
-        Ok(())
     }
 
     fn handle_fetch(&mut self, key: usize, header: RequestHeader, frame: BytesMut) -> Result<(), Closed> {
