@@ -80,6 +80,22 @@ class Node:
         wire.close()
         return Code(told.error_code), told.base_offset, told.error_message
 
+    def await_refusal(self, topic: str) -> None:
+        """The directory is fenced, not only the topic whose write or sync failed: one partition behind the other."""
+        deadline = time.monotonic() + 10
+        while self.produce(topic=topic)[0] == Code.NONE and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.produce(topic=topic)[0] == Code.KAFKA_STORAGE_ERROR
+
+    def produce_together(self, count: int, batch_bytes: int = 1) -> list[tuple[Code, int]]:
+        """(error, offset) of requests that come in one piece, and so are written together."""
+        wire = Wire(self.port)
+        wire.send(b"".join(produce_frame(TOPIC, 0, batch_of(batch_bytes, 1000), -1) for _ in range(count)))
+        answers = [decode_response(api("Produce"), 9, wire.receive())[1].responses[0] for _ in range(count)]
+        wire.close()
+        rows = [answer.partition_responses[0] for answer in answers]
+        return [(Code(row.error_code), row.base_offset) for row in rows]
+
     def read(self, offset: int = 0) -> tuple[Code, bytes]:
         wire = Wire(self.port)
         wire.send(fetch_frame(TOPIC, 0, offset, 1 << 20))
@@ -108,7 +124,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_and_the_sync_is_not_tried_a
         assert node.produce()[0] == Code.KAFKA_STORAGE_ERROR
         failed = (tmp_path / "calls").read_text().count("fdatasync -1")
         assert node.produce()[0] == Code.KAFKA_STORAGE_ERROR
-        assert node.produce(topic="beside")[0] == Code.KAFKA_STORAGE_ERROR, "the directory is fenced, not the topic alone"
+        node.await_refusal("beside")
         assert node.read()[0] == Code.KAFKA_STORAGE_ERROR
         assert failed == (tmp_path / "calls").read_text().count("fdatasync -1") == 1
         assert "is not used any more" in node.output.read_text()
@@ -128,10 +144,7 @@ def test_a_failed_write_takes_the_directory_offline(library: Path, tmp_path: Pat
         code, _, message = node.produce()
         assert code == Code.KAFKA_STORAGE_ERROR
         assert TOPIC in (message or ""), "the message names the file"
-        deadline = time.monotonic() + 10
-        while node.produce(topic="beside")[0] == Code.NONE and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert node.produce(topic="beside")[0] == Code.KAFKA_STORAGE_ERROR
+        node.await_refusal("beside")
         node.kill()
     with Node(tmp_path, tmp_path / "data") as node:
         assert node.end() == 1
@@ -144,9 +157,26 @@ def test_writes_that_fall_short_are_completed(library: Path, tmp_path: Path) -> 
         (tmp_path / "on").touch()
         assert [node.produce(5000)[0] for _ in range(20)] == [Code.NONE] * 20
         end = node.end()
+        assert node.produce_together(10) == [(Code.NONE, end + number) for number in range(10)]
+        assert "pwritev" in (tmp_path / "calls").read_text()
+        end += 10
+        records = node.read(end - 10)[1]
         node.kill()
     with Node(tmp_path, tmp_path / "data") as node:
         assert node.end() == end
+        assert node.read(end - 10) == (Code.NONE, records)
+
+
+def test_a_failed_write_of_requests_that_came_together_fails_all_of_them(library: Path, tmp_path: Path) -> None:
+    with Node(tmp_path, tmp_path / "data", faults(library, tmp_path, "pwrite", f"{TOPIC}-0/")) as node:
+        node.create()
+        assert node.produce_together(5) == [(Code.NONE, offset) for offset in range(5)]
+        (tmp_path / "on").touch()
+        assert node.produce_together(5) == [(Code.KAFKA_STORAGE_ERROR, -1)] * 5
+        assert "pwritev -1" in (tmp_path / "calls").read_text()
+        node.kill()
+    with Node(tmp_path, tmp_path / "data") as node:
+        assert node.end() == 5
 
 
 @contextmanager
@@ -179,6 +209,13 @@ def test_a_full_disk_refuses_records_and_serves_reads_until_there_is_room_again(
             code, records = node.read()
             assert (code, bool(records)) == (Code.NONE, True)
             end = node.end()
+            # What is left may be enough for some of them; of each write all is there, or nothing.
+            told = node.produce_together(1000, 1)
+            taken = [offset for code, offset in told if code == Code.NONE]
+            assert (Code.KAFKA_STORAGE_ERROR, -1) in told
+            assert taken == list(range(end, end + len(taken)))
+            end = node.end()
+            assert end == (taken[-1] + 1 if taken else end)
             ballast.unlink()
             deadline = time.monotonic() + 10
             while node.produce()[0] != Code.NONE and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
 /* Preloaded into a broker: makes the calls of one kind fail, or fall short, on the files whose path has a given part.
 
-   FAULT_CALL   fdatasync, pwrite, or short (a pwrite that writes half)
+   FAULT_CALL   fdatasync, pwrite, or short (a pwrite that writes half); pwritev counts as pwrite
    FAULT_PATH   part of the path
    FAULT_ON     while this file is there, the fault is on
    FAULT_LOG    gets a line for every call on such a file: its name, and what it gave */
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static int concerned(int fd) {
@@ -63,6 +64,19 @@ ssize_t pwrite64(int fd, const void *buffer, size_t count, off64_t at) {
     if (on("short") && count > 1) count /= 2;
     ssize_t result = failed ? -1 : real(fd, buffer, count, at);
     note("pwrite", result);
+    if (failed) errno = EIO;
+    return result;
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
+    static ssize_t (*real)(int, const struct iovec *, int, off_t);
+    if (real == NULL) real = dlsym(RTLD_NEXT, "pwritev");
+    if (!concerned(fd)) return real(fd, parts, count, at);
+    int failed = on("pwrite");
+    struct iovec half = parts[0];
+    if (half.iov_len > 1) half.iov_len /= 2;
+    ssize_t result = failed ? -1 : on("short") ? real(fd, &half, 1, at) : real(fd, parts, count, at);
+    note("pwritev", result);
     if (failed) errno = EIO;
     return result;
 }
