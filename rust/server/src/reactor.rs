@@ -302,6 +302,10 @@ impl Reactor {
                 self.handle(key, frame)?;
                 continue;
             }
+            if self.work.is_empty() {
+                // Nobody else can add to what is gathered.
+                self.produce_gathered();
+            }
             self.flush(key)?;
             let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
             if !connection.readable || connection.is_backlogged() {
