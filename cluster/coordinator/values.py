@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from pykafkacore.protocol.schema import Message
 
 
+KEPT_LENGTH_MAX = 256
+"""Of a name, in characters. What is made of a longer one is not kept: clients choose names, and many of them are remembered."""
+
+
 @dataclass(slots=True)
 class Request:
     """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text;
@@ -71,8 +75,10 @@ def encode(logged: Logged) -> Encoded:
     if isinstance(logged, Marker):
         return b"", None
     record = logged.record if isinstance(logged, Pending) else logged
-    key = (_encoded_key if isinstance(record.key, tuple) else encode_coordinator_key)(record.key_message, record.key)
-    return key, None if record.value is None else encode_versioned(record.value_message, record.value, record.value_version)
+    key, value = record.key, record.value
+    is_kept = isinstance(key, tuple) and len(key[0]) <= KEPT_LENGTH_MAX
+    encoded_key = (_encoded_key if is_kept else encode_coordinator_key)(record.key_message, key)
+    return encoded_key, None if value is None else encode_versioned(record.value_message, value, record.value_version)
 
 
 @lru_cache(maxsize=16_384)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from cluster.coordinator.values import KEPT_LENGTH_MAX
 from cluster.handlers.context import Call, Context
 from cluster.handlers.internal_topics import GROUP_TOPIC, SHARE_TOPIC, TRANSACTION_TOPIC
 from cluster.handlers.metadata import create_topics
@@ -26,7 +27,7 @@ def java_hash(text: str) -> int:
 
 def partition_of(key: str, partition_count: int) -> int:
     """KAFKA: the absolute value, with the one that has none taken as 0."""
-    value = java_hash(key)
+    value = (java_hash if len(key) <= KEPT_LENGTH_MAX else java_hash.__wrapped__)(key)
     return (0 if value == -(2**31) else abs(value)) % partition_count
 
 

@@ -1,7 +1,7 @@
-"""The seam between the control plane and the data plane: views go down, upcalls come up. Pure values and one Protocol.
+"""The seam between the control plane and the data plane, as far as it goes down: views, as pure values.
 
 The control plane publishes what the committed metadata decides (partitions hosted here, leader epochs, ISR, effective
-topic settings) as a `ViewDelta`; what the data plane cannot decide comes up as an `Upcall`.
+topic settings) as a `ViewDelta`; what the data plane cannot decide comes up as an upcall (`plane/native.py`).
 
 INVARIANT: a view is projected from committed metadata only and carries its offset; offsets of views never go back.
 INVARIANT: a `ViewDelta` costs what changed, never what exists.
@@ -11,7 +11,7 @@ What it deliberately is not: the extension (`plane/native.py` is its one importe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 Uuid = bytes
 
@@ -59,31 +59,3 @@ class ViewDelta:
     partitions: tuple[PartitionView, ...] = ()
     removed_topics: tuple[Uuid, ...] = ()
     brokers: tuple[BrokerEndpoint, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Upcall:
-    """A request that the data plane passes up: header fields taken apart, body as it came."""
-
-    ticket: int
-    connection_id: int
-    api_key: int
-    api_version: int
-    correlation_id: int
-    client_id: str | None
-    listener: str
-    peer_host: str
-    body: bytes
-
-
-class DataPlane(Protocol):
-    """What the control plane asks of the data plane. Every call returns at once."""
-
-    def publish(self, delta: ViewDelta) -> None:
-        """Make a view delta the data plane's truth."""
-
-    def respond(self, ticket: int, body: bytes | None) -> None:
-        """Answer an upcall with an encoded response (header included), or close its connection with None."""
-
-    def drain(self, limit: int) -> list[Upcall]:
-        """Take up to `limit` waiting upcalls."""

@@ -16,7 +16,7 @@ from cluster.coordinator.group.classic_rules import check_member
 from cluster.coordinator.group.consumer import ConsumerGroup, ConsumerMember
 from cluster.coordinator.group.consumer_rules import may_commit
 from cluster.coordinator.group.offsets import Offsets, expires_at
-from cluster.coordinator.values import Pending, Record
+from cluster.coordinator.values import KEPT_LENGTH_MAX, Pending, Record
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.schemas import groups as schemas
 from pykafkacore.protocol.schemas import transactions as transaction_schemas
@@ -88,7 +88,7 @@ def commit(
                 error = Code.STALE_MEMBER_EPOCH
             rows.append((partition.partition_index, error))
         places.append((topic.name, topic.topic_id, tuple(rows)))
-    is_small = len(places) == 1 and len(rows) <= KEPT_ROWS_MAX
+    is_small = len(places) == 1 and len(rows) <= KEPT_ROWS_MAX and len(places[0][0]) <= KEPT_LENGTH_MAX
     return found, (_kept_answer if is_small else _commit_answer)(tuple(places))
 
 

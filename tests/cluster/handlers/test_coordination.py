@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.coordinator import values
+from cluster.coordinator.group import offset_rules
+from cluster.coordinator.group.records import offset_tombstone
+from cluster.coordinator.values import KEPT_LENGTH_MAX
 from cluster.handlers import coordination
 from pykafkacore.protocol.errors import Code
+from pykafkacore.protocol.schemas import groups as schemas
+from tests.cluster.coordinator.group.world import World
 from tests.cluster.handlers.fake import FakeContext, call, done
 
 
@@ -19,6 +25,20 @@ def test_the_hash_is_the_one_of_java(text: str, value: int) -> None:
 def test_the_one_hash_without_an_absolute_value_counts_as_0() -> None:
     assert coordination.java_hash("polygenelubricants") == -(2**31)
     assert coordination.partition_of("polygenelubricants", 50) == 0
+
+
+def test_what_is_made_of_a_long_name_is_not_remembered() -> None:
+    kept = (coordination.java_hash, values._encoded_key, offset_rules._kept_answer)
+    for length, more in ((KEPT_LENGTH_MAX, 1), (KEPT_LENGTH_MAX + 1, 0)):
+        name = "n" * length
+        for each in kept:
+            each.cache_clear()
+        assert coordination.partition_of(name, 50) == abs(coordination.java_hash.__wrapped__(name)) % 50
+        assert values.encode(offset_tombstone(name, "t", 0)) == values.encode(offset_tombstone(name, "t", 0))
+        world = World()
+        topic = schemas.OFFSET_COMMIT_REQUEST.OffsetCommitRequestTopic(name=name, partitions=[])
+        world.ask("OffsetCommit", 8, group_id="g", topics=[topic])
+        assert [each.cache_info().currsize for each in kept] == [more] * 3
 
 
 def found(ctx: FakeContext, api_version: int, key: str, key_type: int = 0):
