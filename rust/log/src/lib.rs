@@ -1,7 +1,7 @@
 //! One partition's log on disk, in Apache Kafka's own file formats. No clock and no socket of its own.
 //!
 //! ```text
-//!   log            segments in order, appends, reads, leader epochs, producers     recovery  opening, clean or not
+//!   log            segments in order, reads, leader epochs, producers              recovery  opening, clean or not
 //!   segment        one .log with its two indexes                                    lookup    offsets by time
 //!   index          .index and .timeindex     txn_index .txnindex                    retention what may go
 //!   producer_state idempotence, .snapshot    leader_epochs leader-epoch-checkpoint
@@ -12,6 +12,7 @@
 //!   moving         to another log directory
 //!   recovery_report  what opening came to      rolling  when a segment is full      slice     what a read gives
 //!   producers      of one log, with their snapshots                                 scanner   of batches, trusting none
+//!   appending      batches that come together, by one write
 //!   layout         which files make a log    handles   files kept open              memory    one that forgets
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! there was no room is undone, and the log goes on.
 //! INVARIANT: index files hold whole entries and nothing else (Kafka trusts their length after a clean stop).
 
+mod appending;
 pub mod checkpoints;
 pub mod cleaner;
 pub mod config;
@@ -50,9 +52,10 @@ pub mod txn_index;
 /// What comes together, and most often alone: one is no allocation.
 pub type Few<T> = smallvec::SmallVec<[T; 1]>;
 
+pub use self::appending::AppendInfo;
 pub use self::config::{CompactionRules, LogConfig, RetentionRules};
 pub use self::flush::Flush;
-pub use self::log::{AppendInfo, Log};
+pub use self::log::Log;
 pub use self::lookup::TimestampOffset;
 pub use self::recovery::OpenOptions;
 pub use self::recovery_report::{Recovered, RecoveryReport, Stop, Truncated};

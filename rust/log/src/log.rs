@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use record::BatchView;
-use record::batch::{set_base_offset, set_leader_epoch};
 
 use crate::config::LogConfig;
 use crate::flush::{Flush, Unsynced};
@@ -19,18 +18,10 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::names::{doomed_dir_name, file_name};
 use crate::producer_state::{ActiveProducer, ProducerCheck, ProducerError};
 use crate::producers::{Producers, Stored};
-use crate::rolling::must_roll;
 use crate::segment::Segment;
 use crate::slice::{ReadError, ReadSlice, Region, cold, slice};
 use crate::storage::{Storage, remove_if_there};
-use crate::{Error, Few, Result, txn_index};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AppendInfo {
-    pub first_offset: i64,
-    pub last_offset: i64,
-    pub rolled: bool,
-}
+use crate::{Error, Result, txn_index};
 
 pub struct Log {
     pub(crate) storage: Arc<dyn Storage>,
@@ -163,7 +154,7 @@ impl Log {
     }
 
     /// Not written here: batches carry their epoch, so recovery finds what the file does not know yet.
-    fn note_epoch(&mut self, leader_epoch: i32, offset: i64) {
+    pub(crate) fn note_epoch(&mut self, leader_epoch: i32, offset: i64) {
         if self.epochs.assign(leader_epoch, offset) {
             self.unsynced.epochs();
         }
@@ -190,105 +181,6 @@ impl Log {
         transaction_version: i8,
     ) -> std::result::Result<(), ProducerError> {
         if batch.has_producer() { self.producers.state.check_decided(batch, transaction_version) } else { Ok(()) }
-    }
-
-    /// Appends a validated batch: its offset and epoch are set in place, and it is written as it is.
-    pub fn append_as_leader(&mut self, batch: &mut [u8], leader_epoch: i32, now_ms: i64) -> Result<AppendInfo> {
-        let mut appended = None;
-        self.append_run_as_leader(&mut [batch], leader_epoch, now_ms, |info| appended = Some(info))?;
-        appended.ok_or_else(|| Error::corrupt(&self.dir, "nothing was appended"))
-    }
-
-    /// Appends validated batches one behind the other, with as few writes as there are segments. `each` is told of those that
-    /// were appended, in their order; after a failure the others were not.
-    pub fn append_run_as_leader<B: AsMut<[u8]> + AsRef<[u8]>>(
-        &mut self,
-        batches: &mut [B],
-        leader_epoch: i32,
-        now_ms: i64,
-        each: impl FnMut(AppendInfo),
-    ) -> Result<()> {
-        let mut views = Few::new();
-        let mut next = self.end_offset;
-        for batch in batches {
-            set_base_offset(batch.as_mut(), next);
-            set_leader_epoch(batch.as_mut(), leader_epoch);
-            let view = self.parse((*batch).as_ref())?;
-            next = view.next_offset();
-            views.push(view);
-        }
-        self.append_run(&views, now_ms, each)
-    }
-
-    /// Appends one batch whose offset and epoch are set already: a follower's, or the metadata log's. The caller has
-    /// checked its CRC. Exactly one: what stands behind the first batch of `batch` is not written.
-    pub fn append_raw(&mut self, batch: &[u8], now_ms: i64) -> Result<AppendInfo> {
-        let mut appended = None;
-        self.append_run(&[self.parse(batch)?], now_ms, |info| appended = Some(info))?;
-        appended.ok_or_else(|| Error::corrupt(&self.dir, "nothing was appended"))
-    }
-
-    fn parse<'a>(&self, batch: &'a [u8]) -> Result<BatchView<'a>> {
-        BatchView::parse(batch).map_err(|e| Error::corrupt(&self.dir, e.to_string()))
-    }
-
-    fn append_run(&mut self, run: &[BatchView<'_>], now_ms: i64, mut each: impl FnMut(AppendInfo)) -> Result<()> {
-        let mut next = self.end_offset;
-        for view in run {
-            if view.base_offset() != next {
-                return Err(Error::Discontinuous { expected: next, found: view.base_offset() });
-            }
-            if view.last_offset() < view.base_offset() || view.last_offset() == i64::MAX {
-                return Err(Error::Discontinuous { expected: view.base_offset(), found: view.last_offset() });
-            }
-            next = view.next_offset();
-        }
-        self.guarded(|log| {
-            let mut left = run;
-            while let [first, ..] = left {
-                let rolls = |log: &Log, count: usize| {
-                    let Log { segments, storage, config, .. } = log;
-                    let at = (&left[..count], &left[count]);
-                    segments.last().is_some_and(|active| must_roll(active, &**storage, config, at, now_ms))
-                };
-                let rolled = rolls(log, 0);
-                if rolled {
-                    log.roll(now_ms)?;
-                }
-                let count = (1..left.len()).find(|count| rolls(log, *count)).unwrap_or(left.len());
-                let (together, later) = left.split_at(count);
-                log.write_together(together)?;
-                for view in together {
-                    let rolled = rolled && view.base_offset() == first.base_offset();
-                    each(AppendInfo { first_offset: view.base_offset(), last_offset: view.last_offset(), rolled });
-                }
-                left = later;
-            }
-            Ok(())
-        })
-    }
-
-    /// Batches that follow each other at the end of the log, and of the active segment.
-    fn write_together(&mut self, run: &[BatchView<'_>]) -> Result<()> {
-        if !self.active().has_file() {
-            self.unsynced.dir();
-        }
-        let storage = self.storage.clone();
-        let interval = self.config.index_interval_bytes;
-        self.active().append(&*storage, run, interval)?;
-        for view in run {
-            self.note_epoch(view.leader_epoch(), view.base_offset());
-            self.end_offset = view.next_offset();
-            if let Some(aborted) = self.producers.appended(view) {
-                let base_offset = self.active().base_offset;
-                let path = self.dir.join(file_name(base_offset, ".txnindex"));
-                // The marker stands in the log already: without room for this, nothing more is written.
-                txn_index::append(&*storage, &path, &aborted)
-                    .map_err(|error| Error::storage(&path, std::io::Error::other(error.to_string())))?;
-                self.unsynced.file(base_offset, ".txnindex");
-            }
-        }
-        Ok(())
     }
 
     /// Starts a new segment at the end of the log, unless the active one is empty. Nothing is synced, so that whoever
