@@ -87,6 +87,13 @@ class Node:
             time.sleep(0.05)
         assert self.produce(topic=topic)[0] == Code.KAFKA_STORAGE_ERROR
 
+    def await_told(self, text: str) -> None:
+        """The control plane writes it, which nobody waits for."""
+        deadline = time.monotonic() + 10
+        while text not in self.output.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert text in self.output.read_text()
+
     def produce_together(self, count: int, batch_bytes: int = 1) -> list[tuple[Code, int]]:
         """(error, offset) of requests that come in one piece, and so are written together."""
         wire = Wire(self.port)
@@ -127,7 +134,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_and_the_sync_is_not_tried_a
         node.await_refusal("beside")
         assert node.read()[0] == Code.KAFKA_STORAGE_ERROR
         assert failed == (tmp_path / "calls").read_text().count("fdatasync -1") == 1
-        assert "is not used any more" in node.output.read_text()
+        node.await_told("is not used any more")
         node.kill()
     (tmp_path / "on").unlink()
     with Node(tmp_path, tmp_path / "data") as node:
