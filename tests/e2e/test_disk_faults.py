@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response
 from tests.support import apache
 from tests.support.faults import faults
+from tests.support.waiting import wait_until
 from tests.support.wire import Wire, batch_of, fetch_frame, produce_frame
 
 pytestmark = pytest.mark.e2e
@@ -80,20 +80,6 @@ class Node:
         wire.close()
         return Code(told.error_code), told.base_offset, told.error_message
 
-    def await_refusal(self, topic: str) -> None:
-        """The directory is fenced, not only the topic whose write or sync failed: one partition behind the other."""
-        deadline = time.monotonic() + 10
-        while self.produce(topic=topic)[0] == Code.NONE and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert self.produce(topic=topic)[0] == Code.KAFKA_STORAGE_ERROR
-
-    def await_told(self, text: str) -> None:
-        """The control plane writes it, which nobody waits for."""
-        deadline = time.monotonic() + 10
-        while text not in self.output.read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert text in self.output.read_text()
-
     def produce_together(self, count: int, batch_bytes: int = 1) -> list[tuple[Code, int]]:
         """(error, offset) of requests that come in one piece, and so are written together."""
         wire = Wire(self.port)
@@ -131,10 +117,11 @@ def test_after_a_failed_sync_nothing_is_acknowledged_and_the_sync_is_not_tried_a
         assert node.produce()[0] == Code.KAFKA_STORAGE_ERROR
         failed = (tmp_path / "calls").read_text().count("fdatasync -1")
         assert node.produce()[0] == Code.KAFKA_STORAGE_ERROR
-        node.await_refusal("beside")
+        assert node.produce(topic="beside")[0] == Code.KAFKA_STORAGE_ERROR, "the directory is fenced, not the topic alone"
         assert node.read()[0] == Code.KAFKA_STORAGE_ERROR
         assert failed == (tmp_path / "calls").read_text().count("fdatasync -1") == 1
-        node.await_told("is not used any more")
+        # The control plane writes it, which nobody waits for.
+        wait_until(lambda: "is not used any more" in node.output.read_text(), 10)
         node.kill()
     (tmp_path / "on").unlink()
     with Node(tmp_path, tmp_path / "data") as node:
@@ -151,7 +138,7 @@ def test_a_failed_write_takes_the_directory_offline(library: Path, tmp_path: Pat
         code, _, message = node.produce()
         assert code == Code.KAFKA_STORAGE_ERROR
         assert TOPIC in (message or ""), "the message names the file"
-        node.await_refusal("beside")
+        wait_until(lambda: node.produce(topic="beside")[0] == Code.KAFKA_STORAGE_ERROR, 10)
         node.kill()
     with Node(tmp_path, tmp_path / "data") as node:
         assert node.end() == 1
@@ -221,12 +208,10 @@ def test_a_full_disk_refuses_records_and_serves_reads_until_there_is_room_again(
             taken = [offset for code, offset in told if code == Code.NONE]
             assert (Code.KAFKA_STORAGE_ERROR, -1) in told
             assert taken == list(range(end, end + len(taken)))
-            end = node.end()
-            assert end == (taken[-1] + 1 if taken else end)
+            end += len(taken)
+            assert node.end() == end
             ballast.unlink()
-            deadline = time.monotonic() + 10
-            while node.produce()[0] != Code.NONE and time.monotonic() < deadline:
-                time.sleep(0.1)
+            wait_until(lambda: node.produce()[0] == Code.NONE, 10)
             assert node.end() == end + 1, "what was refused is not there, what came afterwards is"
             node.kill()
         with Node(tmp_path, disk / "data") as node:

@@ -67,7 +67,7 @@ pub trait Disk: Send + Sync {
     /// A write to this directory failed: all that lies in it is to go offline.
     fn failed(&self, why: String);
 
-    /// Why clients may write nothing here for now, if so.
+    /// Why clients may write nothing here, for now or for good, if so.
     fn refusal(&self) -> Option<String>;
 }
 

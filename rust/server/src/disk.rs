@@ -255,10 +255,11 @@ impl Disk for DirDisk {
     }
 
     fn refusal(&self) -> Option<String> {
-        self.is_short.load(Ordering::Relaxed).then(|| {
+        let short = || {
             let (path, reserve) = (self.path.display(), self.reserve_bytes.load(Ordering::Relaxed));
             format!("{path} has less than log.reserve.bytes={reserve} left; make room, or lower it")
-        })
+        };
+        self.fenced().map(str::to_owned).or_else(|| self.is_short.load(Ordering::Relaxed).then(short))
     }
 }
 

@@ -92,7 +92,7 @@ impl Turns {
         let bytes_per_s = self.moves.bytes_per_s();
         // A piece is a fraction of a second's worth, or a slow move would be a jerky one.
         let piece_bytes = PIECE_BYTES.min(usize::try_from(bytes_per_s / 4).unwrap_or(PIECE_BYTES).max(1));
-        if let Some(why) = work.target.fenced().map(str::to_owned).or_else(|| work.target.refusal()) {
+        if let Some(why) = work.target.refusal() {
             return Err(log::Error::Poisoned { why });
         }
         let moving = &work.moving;
