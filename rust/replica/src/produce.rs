@@ -23,6 +23,10 @@ pub struct Produced {
     pub results: Vec<ProduceResult>,
     pub api_version: i16,
     pub correlation_id: i32,
+    pub acks: i16,
+    pub timeout_ms: u64,
+    /// Of the whole request.
+    pub request_bytes: usize,
     endpoints: Vec<NodeEndpoint>,
     names: Vec<u8>,
     waits: Vec<Wait>,
@@ -71,10 +75,11 @@ fn find_topic<'a>(view: &'a View, topic: TopicRef, bytes: &[u8]) -> Option<&'a A
 }
 
 /// Who asks, as far as Produce cares.
-#[derive(Clone, Copy)]
 pub struct ProduceCaller {
     pub is_transactional: bool,
     pub is_admin: bool,
+    /// What the transaction's coordinator refused.
+    pub refused: Vec<(PartitionKey, ErrorCode)>,
     pub api_version: i16,
     pub correlation_id: i32,
 }
@@ -89,8 +94,6 @@ pub struct ProduceCall {
     pub caller: ProduceCaller,
     pub request: ProduceRequest,
     pub frame: BytesMut,
-    /// What the transaction's coordinator refused.
-    pub refused: Vec<(PartitionKey, ErrorCode)>,
 }
 
 /// A batch on its way to its partition, and whose answer tells of it.
@@ -110,15 +113,15 @@ pub fn produce(view: &View, calls: &mut Vec<ProduceCall>, now_ms: i64) -> Few<Pr
     offers.sort_by_key(|offer| Arc::as_ptr(&offer.partition));
     let mut offers = offers.into_iter().peekable();
     while let Some(Offer { partition, offered, call, result }) = offers.next() {
-        let mut places = Few::from([(call, result, offered.acks)]);
+        let mut places = Few::from([(call, result)]);
         let mut batches = Few::from([offered]);
         while let Some(other) = offers.next_if(|other| Arc::ptr_eq(&other.partition, &partition)) {
-            places.push((other.call, other.result, other.offered.acks));
+            places.push((other.call, other.result));
             batches.push(other.offered);
         }
         let told = partition.append(batches, now_ms);
-        for (told, (call, result, acks)) in told.into_iter().zip(places) {
-            produced[call].note(view, &partition, result, acks, told);
+        for (told, (call, result)) in told.into_iter().zip(places) {
+            produced[call].note(view, &partition, result, told);
         }
     }
     produced
@@ -126,11 +129,12 @@ pub fn produce(view: &View, calls: &mut Vec<ProduceCall>, now_ms: i64) -> Few<Pr
 
 /// What cannot be appended is answered at once.
 fn take_apart(view: &View, call: ProduceCall, number: usize, offers: &mut Few<Offer>) -> Produced {
-    let ProduceCall { caller, request, frame, refused } = call;
+    let ProduceCall { caller, request, frame } = call;
+    let request_bytes = frame.len();
     let (names, partitions) = keep_names(&frame, &request.partitions);
     let batches = split_batches(frame, &partitions);
     let one = |(index, (wanted, batch)): (usize, (&ProducePartition, Option<BytesMut>))| {
-        let offer = find_partition(view, &names, wanted, batch, (request.acks, &caller, &refused));
+        let offer = find_partition(view, &names, wanted, batch, request.acks, &caller);
         match offer {
             Ok((partition, batch)) => {
                 let offered = Offered { batch, acks: request.acks, api_version: caller.api_version };
@@ -145,6 +149,9 @@ fn take_apart(view: &View, call: ProduceCall, number: usize, offers: &mut Few<Of
         results,
         api_version: caller.api_version,
         correlation_id: caller.correlation_id,
+        acks: request.acks,
+        timeout_ms: request.timeout_ms.max(0) as u64,
+        request_bytes,
         endpoints: Vec::new(),
         names,
         waits: Vec::new(),
@@ -159,7 +166,8 @@ fn find_partition(
     names: &[u8],
     wanted: &ProducePartition,
     batch: Option<BytesMut>,
-    (acks, caller, refused): (i16, &ProduceCaller, &[(PartitionKey, ErrorCode)]),
+    acks: i16,
+    caller: &ProduceCaller,
 ) -> Result<(Arc<Partition>, BytesMut), Refusal> {
     if !(-1..=1).contains(&acks) {
         let message = format!("acks is {acks}, but must be -1 (all), 0 or 1");
@@ -182,7 +190,7 @@ fn find_partition(
         let message = "records are null; a produce request carries exactly one record batch".to_owned();
         return Err((ErrorCode::INVALID_RECORD, Some(message)));
     };
-    if let Some((_, error)) = refused.iter().find(|(key, _)| *key == partition.key()) {
+    if let Some((_, error)) = caller.refused.iter().find(|(key, _)| *key == partition.key()) {
         return Err((*error, Some("the transaction's coordinator refused the partition".to_owned())));
     }
     if !caller.is_transactional && BatchView::parse(&batch).is_ok_and(|batch| batch.is_transactional()) {
@@ -234,14 +242,14 @@ fn split_batches(mut frame: BytesMut, partitions: &[ProducePartition]) -> Vec<Op
 
 impl Produced {
     /// Takes in what its partition said of a batch.
-    fn note(&mut self, view: &View, partition: &Arc<Partition>, result: usize, acks: i16, told: Told) {
+    fn note(&mut self, view: &View, partition: &Arc<Partition>, result: usize, told: Told) {
         let noted = &mut self.results[result];
         match told {
             Ok(appended) => {
                 noted.base_offset = appended.first_offset;
                 noted.log_append_time_ms = appended.log_append_time_ms;
                 noted.log_start_offset = appended.log_start_offset;
-                if let Some(wanted) = appended.wanted(acks) {
+                if let Some(wanted) = appended.wanted(self.acks) {
                     self.waits.push(Wait { partition: partition.clone(), result, wanted });
                 }
             }

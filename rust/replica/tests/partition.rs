@@ -321,8 +321,9 @@ fn of_requests_that_come_together_each_is_told_of_its_own_batches() {
         };
         let partitions = places.iter().map(wanted).collect();
         let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 1000, topic_count: 1, partitions };
-        let caller = ProduceCaller { is_transactional: false, is_admin: false, api_version: 13, correlation_id };
-        ProduceCall { caller, request, frame, refused: Vec::new() }
+        let (refused, api_version) = (Vec::new(), 13);
+        let caller = ProduceCaller { is_transactional: false, is_admin: false, refused, api_version, correlation_id };
+        ProduceCall { caller, request, frame }
     };
     let mut calls = vec![call(7, &[(0, 2), (1, 3)]), call(8, &[(1, 1), (5, 1), (0, 1)]), call(9, &[(0, 4)])];
     let produced = produce(&view, &mut calls, 5000);

@@ -53,7 +53,8 @@ impl ParkedProduces {
         self.entries.iter().any(|each| each.ticket == ticket && matches!(each.state, State::Waiting(_)))
     }
 
-    pub fn park(&mut self, ticket: Ticket, produced: Box<Produced>, request_bytes: usize) {
+    pub fn park(&mut self, ticket: Ticket, produced: Box<Produced>) {
+        let request_bytes = produced.request_bytes;
         self.bytes += request_bytes;
         self.entries.push_back(Entry { ticket, request_bytes, state: State::Waiting(produced) });
     }

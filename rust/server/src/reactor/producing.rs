@@ -35,14 +35,6 @@ pub(super) struct Gathered {
     answered: Vec<usize>,
 }
 
-/// What is known of a request after its batches have gone.
-#[derive(Clone, Copy)]
-struct Facts {
-    acks: i16,
-    timeout_ms: u64,
-    bytes: usize,
-}
-
 fn call_of(
     header: RequestHeader,
     request: ProduceRequest,
@@ -54,8 +46,9 @@ fn call_of(
         is_admin: header.client_id.is_some_and(|range| is_admin(range.of(&frame))),
         api_version: header.api_version,
         correlation_id: header.correlation_id,
+        refused,
     };
-    ProduceCall { caller, request, frame, refused }
+    ProduceCall { caller, request, frame }
 }
 
 impl Reactor {
@@ -120,21 +113,14 @@ impl Reactor {
 
     /// Appends what these connections sent, one behind the other; tells which of them are to be closed.
     fn produce(&mut self, keys: &[usize], calls: &mut Vec<ProduceCall>) -> Few<Result<(), Closed>> {
-        let facts = |call: &ProduceCall| Facts {
-            acks: call.request.acks,
-            timeout_ms: call.request.timeout_ms.max(0) as u64,
-            bytes: call.frame.len(),
-        };
-        let facts: Few<Facts> = calls.iter().map(facts).collect();
         keys.iter().for_each(|key| self.connections[*key].gathered_count = 0);
         // A reader on another loop that is woken under the partition's lock would only meet that lock.
         let produced = together(|| produce(&self.shared.published.load(), calls, wall_clock_ms()));
-        let answers = keys.iter().zip(produced).zip(facts);
-        answers.map(|((key, produced), facts)| self.answer_or_park_produce(*key, produced, facts)).collect()
+        keys.iter().zip(produced).map(|(key, produced)| self.answer_or_park_produce(*key, produced)).collect()
     }
 
-    fn answer_or_park_produce(&mut self, key: usize, mut produced: Produced, facts: Facts) -> Result<(), Closed> {
-        if facts.acks == 0 {
+    fn answer_or_park_produce(&mut self, key: usize, mut produced: Produced) -> Result<(), Closed> {
+        if produced.acks == 0 {
             // There is no answer to carry an error; closing makes the client look for the leader anew.
             return if produced.has_error() {
                 Err(Closed::Because("a produce request with acks=0 failed".to_owned()))
@@ -144,8 +130,8 @@ impl Reactor {
         }
         let ticket = self.new_ticket(key);
         if produced.must_wait() && produced.park(ticket, self.wake.clone()) {
-            self.connections[key].parked.park(ticket, Box::new(produced), facts.bytes);
-            self.set_timer(self.shared.clock_ms() + facts.timeout_ms, ticket);
+            self.set_timer(self.shared.clock_ms() + produced.timeout_ms, ticket);
+            self.connections[key].parked.park(ticket, Box::new(produced));
             return Ok(());
         }
         produced.settle();
