@@ -19,9 +19,9 @@ pub struct AppendInfo {
 impl Log {
     /// Appends a validated batch: its offset and epoch are set in place, and it is written as it is.
     pub fn append_as_leader(&mut self, batch: &mut [u8], leader_epoch: i32, now_ms: i64) -> Result<AppendInfo> {
-        let mut appended = None;
-        self.append_run_as_leader(&mut [batch], leader_epoch, now_ms, |info| appended = Some(info))?;
-        appended.ok_or_else(|| Error::corrupt(&self.dir, "nothing was appended"))
+        set_base_offset(batch, self.end_offset);
+        set_leader_epoch(batch, leader_epoch);
+        self.append_raw(batch, now_ms)
     }
 
     /// Appends validated batches one behind the other, with as few writes as there are segments. `each` is told of those that

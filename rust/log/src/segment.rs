@@ -3,6 +3,7 @@
 //! INVARIANT: `size` is where the next batch goes; what a file may hold beyond it (preallocation) is never read.
 //! INVARIANT: an index only says where to start walking; what it says is compared with the batch that stands there.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -175,7 +176,10 @@ impl Segment {
         let failed = |error| Error::storage(self.path(), error);
         let written = match run {
             [batch] => file.write_at(batch.bytes(), position),
-            _ => file.write_all_at(&run.iter().map(BatchView::bytes).collect::<Vec<_>>(), position),
+            _ => {
+                let mut parts: Vec<_> = run.iter().map(|batch| IoSlice::new(batch.bytes())).collect();
+                file.write_parts_at(&mut parts, position)
+            }
         };
         if let Err(error) = written.map_err(failed) {
             if error.is_no_space() {

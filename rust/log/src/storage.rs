@@ -2,9 +2,7 @@
 //! that can lose and tear what was not synced.
 
 use std::fs::{self, File};
-#[cfg(target_os = "linux")]
-use std::io::IoSlice;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -17,8 +15,9 @@ pub trait StorageFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes all of it or fails.
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
-    /// As `write_at`, of parts that follow each other.
-    fn write_all_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+    /// As `write_at`, of parts that follow each other. Nothing is left of `parts`.
+    fn write_parts_at(&self, parts: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
         self.write_at(&parts.concat(), position)
     }
     fn len(&self) -> io::Result<u64>;
@@ -127,19 +126,17 @@ impl StorageFile for RealFile {
     }
 
     #[cfg(target_os = "linux")]
-    fn write_all_at(&self, parts: &[&[u8]], mut position: u64) -> io::Result<()> {
-        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut left = &mut slices[..];
-        while !left.is_empty() {
-            let count = left.len().min(IO_SLICES_MAX) as libc::c_int;
+    fn write_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+        while !parts.is_empty() {
+            let count = parts.len().min(IO_SLICES_MAX) as libc::c_int;
             // SAFETY: an IoSlice is laid out as an iovec is, all of them outlive the call, and the descriptor is open.
             let wrote =
-                unsafe { libc::pwritev(self.0.as_raw_fd(), left.as_ptr().cast(), count, position as libc::off_t) };
+                unsafe { libc::pwritev(self.0.as_raw_fd(), parts.as_ptr().cast(), count, position as libc::off_t) };
             match usize::try_from(wrote) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(wrote) => {
                     position += wrote as u64;
-                    IoSlice::advance_slices(&mut left, wrote);
+                    IoSlice::advance_slices(&mut parts, wrote);
                 }
                 Err(_) => match io::Error::last_os_error() {
                     error if error.kind() == io::ErrorKind::Interrupted => {}
