@@ -75,11 +75,9 @@ class Broker:
 
     def write_properties(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        controller = self.port + 1
         lines = {
             **PROPERTIES,
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            **apache.addresses(self.port, self.port + 1),
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
             "log.dirs": str(self.directory / "data"),
             **self.extra,

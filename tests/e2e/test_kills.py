@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -23,6 +23,7 @@ from tests.support import apache
 from tests.support.apache import ApacheKafka
 from tests.support.dumped import check_metadata, check_segments, partitions_of
 from tests.support.nodes import Node
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.compat]
 
@@ -32,13 +33,6 @@ PARTITIONS = 4
 SMALL_SEGMENTS = {"segment.bytes": "1048576"}
 MODES = {"cached": SMALL_SEGMENTS, "durable": {**SMALL_SEGMENTS, "flush.messages": "1"}}
 DEADLINE_S = 60
-
-
-def wait_until(is_so: Callable[[], bool], what: Callable[[], str]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < end, what()
-        time.sleep(0.005)
 
 
 def number_of(value: bytes) -> int:
@@ -148,7 +142,7 @@ class Reader(threading.Thread):
 
     def finish(self, expected: list[int]) -> None:
         """Fails unless it comes to see all that is expected, and nothing else."""
-        wait_until(lambda: self.fault or self.seen == expected, lambda: f"seen {self.seen} of {expected}")
+        wait_until(lambda: self.fault or self.seen == expected, DEADLINE_S, lambda: f"seen {self.seen} of {expected}")
         self.stopping = True
         self.join()
         assert self.fault is None, self.fault
@@ -220,7 +214,11 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 def load_until_killed(directory: Directory, writer: Writer, random: Random) -> int:
     """The broker is killed at some moment of full load; gives how many records were on their way."""
     before = sum(writer.acknowledged)
-    wait_until(lambda: sum(writer.acknowledged) > before + 2000, lambda: f"no progress: {writer.acknowledged} {writer.faults}")
+    wait_until(
+        lambda: sum(writer.acknowledged) > before + 2000,
+        DEADLINE_S,
+        lambda: f"no progress: {writer.acknowledged} {writer.faults}",
+    )
     time.sleep(random.random() * 0.2)
     directory.kill()
     return writer.in_flight()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from cluster.broker.storage import Format, format_directories, random_uuid, stan
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response
-from tests.support.apache import free_port
+from tests.support.apache import addresses, free_port
 from tests.support.faults import faults
 from tests.support.nodes import CLUSTER_ID, Node
+from tests.support.waiting import wait_until
 from tests.support.wire import Wire, batch_of, create_topic, produce_frame
 
 pytestmark = pytest.mark.e2e
@@ -36,8 +37,7 @@ def make_node(home: Path, **extra: str) -> Node:
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.listener.names": "CONTROLLER",
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{port + 1}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}",
+        **addresses(port, port + 1),
         "log.dirs": ",".join(paths),
         "broker.heartbeat.interval.ms": "200",
         **{key.replace("_", "."): value for key, value in extra.items()},
@@ -92,13 +92,6 @@ def ends(node: Node, topic: str) -> list[tuple[Code, int]]:
     rows = [message.ListOffsetsPartition(partition_index=number, timestamp=-1) for number in range(PARTITIONS)]
     answer = ask(node, "ListOffsets", 7, message(replica_id=-1, topics=[message.ListOffsetsTopic(name=topic, partitions=rows)]))
     return [(Code(each.error_code), each.offset) for each in answer.topics[0].partitions]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_new_partitions_go_where_the_fewest_are_and_stay_there(node: Node) -> None:

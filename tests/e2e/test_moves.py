@@ -13,9 +13,10 @@ import pytest
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response
-from tests.e2e.test_log_dirs import DIRECTORIES, ask, described, leaders, make_node, places, produce, wait_until
+from tests.e2e.test_log_dirs import DIRECTORIES, ask, described, leaders, make_node, places, produce
 from tests.support.faults import faults
 from tests.support.nodes import Node
+from tests.support.waiting import wait_until
 from tests.support.wire import Wire, batch_of, create_topic, fetch_frame, produce_frame
 
 pytestmark = pytest.mark.e2e

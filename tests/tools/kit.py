@@ -9,8 +9,7 @@ import re
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,13 +37,6 @@ def ours(name: str, *args: str, stdin: bytes = b"", timeout_s: float = 60, cwd: 
         [str(PROGRAMS / name), *args], input=stdin, capture_output=True, timeout=timeout_s, check=False, cwd=cwd
     )
     return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
-
-
-def wait_until(condition: Callable[[], bool], deadline_s: float = 30) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s} s"
-        time.sleep(0.02)
 
 
 class ApacheTools:

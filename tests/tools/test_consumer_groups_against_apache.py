@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import apache
-from tests.tools.kit import KEPT, Pair, agree, same_output, wait_until
+from tests.support.waiting import wait_until
+from tests.tools.kit import KEPT, Pair, agree, same_output
 
 pytestmark = [pytest.mark.oracle, pytest.mark.skipif(apache.missing() is not None, reason=str(apache.missing()))]
 
@@ -134,7 +135,7 @@ def members(bootstrap: str, group: str, *protocols: str, **extra: str) -> Iterat
             config = {"bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol, "client.id": f"c-{group}"}
             consumers.append(Consumer({**config, **extra, "enable.auto.commit": False, "auto.offset.reset": "earliest"}))
             consumers[-1].subscribe([SHORT, LONG])
-            wait_until(is_shared)
+            wait_until(is_shared, 30)
         places = [place for place in consumers[0].assignment() if place.topic == SHORT][:3]
         offsets = [TopicPartition(place.topic, place.partition, place.partition + 1) for place in places]
         consumers[0].commit(offsets=offsets, asynchronous=False)
@@ -163,7 +164,9 @@ def prepare(bootstrap: str) -> None:
             config = {"bootstrap.servers": bootstrap, "group.id": who + name, "group.protocol": protocol}
             consumer = Consumer({**config, "enable.auto.commit": False})
             consumer.subscribe([SHORT])
-            wait_until(lambda consumer=consumer: consumer.poll(0.1) is None and len(consumer.assignment()) == PARTITIONS[SHORT])
+            wait_until(
+                lambda consumer=consumer: consumer.poll(0.1) is None and len(consumer.assignment()) == PARTITIONS[SHORT], 30
+            )
             places = [TopicPartition(SHORT, 0, 3), TopicPartition(SHORT, 2, 0), TopicPartition(SHORT, 3, 10)]
             consumer.commit(offsets=[*places, TopicPartition(LONG, 1, 7)], asynchronous=False)
             consumer.close()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pykafkacore.tools.server import find_servers, own_processes
-from tests.support.apache import free_port, wait_for_port
-from tests.tools.kit import PROGRAMS, ours, wait_until
+from tests.support.apache import addresses, free_port, wait_for_port
+from tests.support.waiting import wait_until
+from tests.tools.kit import PROGRAMS, ours
 
 pytestmark = pytest.mark.e2e
 
@@ -20,12 +21,10 @@ NODE_ID = str(1_000_000 + os.getpid())
 
 
 def write_properties(directory: Path, port: int) -> Path:
-    controller_port = free_port()
     lines = {
         "process.roles": "broker,controller",
         "node.id": NODE_ID,
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        **addresses(port, free_port()),
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(directory / "data"),
     }
@@ -78,7 +77,7 @@ def test_a_daemon_leaves_the_terminal_and_stops_by_its_id(properties: tuple[Path
     finally:
         stopped = ours("kafka-server-stop", f"--node-id={NODE_ID}")
     assert stopped.code == 0
-    wait_until(lambda: not find_servers(own_processes(), None, NODE_ID))
+    wait_until(lambda: not find_servers(own_processes(), None, NODE_ID), 30)
     assert (tmp_path / "logs" / "kafkaServer.out").exists()
 
 
@@ -185,7 +184,7 @@ def test_a_member_of_a_group_goes_on_when_the_broker_was_killed_and_leaves_when_
 
     def produce(word: str) -> None:
         assert ours("kafka-console-producer", *where, "--topic", "t", stdin=f"{word}\n".encode()).code == 0
-        wait_until(lambda: word in out.read_text())
+        wait_until(lambda: word in out.read_text(), 30)
 
     broker = start()
     command = [str(PROGRAMS / "kafka-console-consumer"), *where, "--topic", "t", "--group", "g", "--from-beginning"]
