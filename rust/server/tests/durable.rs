@@ -1,4 +1,4 @@
-//! Random histories of group commit over several partitions, with power failures in the middle of anything.
+//! Random histories of group commit over several partitions, with kills and power failures in the middle of anything.
 //!
 //! What a producer was told is there afterwards, in order and without a hole; what it was not told may be there or not.
 //!
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use log::journal::Replay;
 use log::memory::{Chance, MemoryStorage};
-use log::{Few, FileStorage, Log, LogConfig, OpenOptions, Storage};
+use log::{Few, FileStorage, Log, LogConfig, OpenOptions, Stop, Storage};
 use parking_lot::Mutex;
 use record::{AppendRules, BatchBuilder, BatchFacts, NewRecord};
 use replica::append::{Offered, Told};
@@ -127,12 +127,12 @@ impl Run {
             generation: 1,
             next_value: 0,
         };
-        run.open().unwrap();
+        run.open(Stop::Unknown).unwrap();
         run
     }
 
-    /// Opens all partitions as after an unclean stop.
-    fn open(&mut self) -> Result<(), String> {
+    /// Opens all partitions as after such an unclean stop.
+    fn open(&mut self, stop: Stop) -> Result<(), String> {
         self.collector = Arc::default();
         self.partitions.clear();
         let mut replay = Replay::read(&self.storage, Path::new(DIR)).map_err(|e| e.to_string())?;
@@ -140,7 +140,7 @@ impl Run {
             return Err(format!("{} rounds are called rotten", replay.rotten_rounds));
         }
         for index in 0..PARTITIONS {
-            let (mut log, _) = Log::open(OpenOptions {
+            let options = OpenOptions {
                 storage: Arc::new(self.storage.clone()),
                 dir: PathBuf::from(DIR).join(format!("t-{index}")),
                 topic_id: TOPIC_ID,
@@ -150,8 +150,8 @@ impl Run {
                 recovery_point: self.recovery_points[index as usize],
                 log_start_offset: None,
                 now_ms: 1,
-            })
-            .map_err(|e| e.to_string())?;
+            };
+            let (mut log, _) = Log::open_after(stop, options).map_err(|e| e.to_string())?;
             let replayed = replay.apply((TOPIC_ID, index), &mut log, 1).map_err(|e| e.to_string())?;
             if replayed.is_some_and(|replayed| replayed.lost_from.is_some()) {
                 return Err(format!("the replay of {index} has a hole"));
@@ -197,11 +197,15 @@ impl Run {
         let _ = self.commits.round(&batches);
     }
 
-    fn power_fails(&mut self) -> Result<(), String> {
+    fn crash(&mut self) -> Result<(), String> {
         self.acknowledge();
         let seed = self.chance.below(1 << 30) as u64;
-        self.storage = self.storage.power_loss(seed);
-        self.open()?;
+        let stop = if self.chance.one_in(3) { Stop::Killed } else { Stop::Unknown };
+        self.storage = match stop {
+            Stop::Killed => self.storage.crash(|_, all| all),
+            _ => self.storage.power_loss(seed),
+        };
+        self.open(stop)?;
         self.generation += 1;
         self.commits = commits(&self.storage, self.generation);
         for (index, (partition, model)) in self.partitions.iter().zip(&mut self.models).enumerate() {
@@ -244,9 +248,9 @@ impl Run {
                 self.storage.fail_after(self.chance.below(6) as u64);
                 self.append();
                 self.round();
-                self.power_fails()?;
+                self.crash()?;
             }
-            _ => self.power_fails()?,
+            _ => self.crash()?,
         }
         Ok(())
     }
@@ -291,7 +295,7 @@ fn values(log: &mut Log) -> Vec<u64> {
 }
 
 #[test]
-fn what_was_acknowledged_survives_power_failures() {
+fn what_was_acknowledged_survives_kills_and_power_failures() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
