@@ -27,6 +27,7 @@ from cluster.broker.producer_ids import ProducerIds
 from cluster.broker.quorum import describe_quorum
 from cluster.broker.raft_driver import RaftDriver
 from cluster.broker.storage import MetaProperties, StorageError, load_directories, random_uuid, usable_directories
+from cluster.broker.topic_parts import TopicParts
 from cluster.broker.upcall_pump import IMAGE_SCOPE, UpcallPump
 from cluster.config.node import NodeSettings, read_node
 from cluster.config.settings import BrokerSettings
@@ -93,6 +94,7 @@ class Broker:
         self._published_waiters: list[tuple[int, trio.Event]] = []
         self._handed_offset = 0
         self._image: MetadataImage = EMPTY_IMAGE
+        self._topic_parts = TopicParts(self, self.plane.core, self._listener_names)
         self._projector = Projector(self.node.node_id, settings, self.node.inter_broker_listener_name)
         self._policies = self._load_policies()
         self.raft = self._make_raft()
@@ -325,6 +327,7 @@ class Broker:
                 raise RuntimeError(f"the view cannot be published: {error}")
             self._logs_opened(value)
             self._take_image(after)
+            self._topic_parts.on_image(delta)
             self._published_offset = after.offset
             self._report_recovered(delta)
             self._tell_coordinators(delta)
@@ -454,8 +457,9 @@ class Broker:
     async def _run(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         settings = self.static_settings
-        pump = UpcallPump(self, self.plane, nursery, self._listener_names)
+        pump = UpcallPump(self, self.plane, nursery, self._listener_names, self._topic_parts)
         nursery.start_soon(self.plane.pump, pump.on_request, self._on_verify, self._on_placed)
+        nursery.start_soon(self._topic_parts.run)
         links = Links(nursery, f"node-{self.node.node_id}")
         self._controller_link = ControllerLink(links, self._controller_endpoint)
         self.groups = LateHost(GROUP_TOPIC, lambda: self._make_group_host(nursery))

@@ -3,8 +3,8 @@ so answers need no order of their own here.
 
 A handler that can answer at once, or waits for coordinators only, does so within the pump; the others run as tasks. What
 was made of nothing but the metadata is kept by the data plane, which gives the same answer to the same question until the
-metadata changes; so are coordinators' answers that stand. A handler that fails in a way nobody foresaw is told to the log
-with its traceback and to the client as UNKNOWN_SERVER_ERROR, and disturbs no other.
+metadata changes; so are coordinators' answers that stand, and what is told of topics (`topic_parts`). A handler that fails in
+a way nobody foresaw is told to the log with its traceback and to the client as UNKNOWN_SERVER_ERROR, and disturbs no other.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from cluster.handlers import core
 from cluster.handlers.answers import Answer
 from cluster.handlers.context import Call, Context
 from cluster.handlers.dispatch import HANDLERS, error_response, is_kept
-from pykafkacore.protocol.apis import API_VERSIONS_KEY, BROKER, BY_KEY, CONTROLLER
+from pykafkacore.protocol.apis import API_VERSIONS_KEY, BROKER, BY_KEY, CONTROLLER, METADATA_KEY
 from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.types import MalformedMessage
 
 if TYPE_CHECKING:
     import trio
 
+    from cluster.broker.topic_parts import TopicParts
     from cluster.plane.native import NativePlane
 
 log = logging.getLogger("pykafkacore.requests")
@@ -34,10 +35,13 @@ IMAGE_SCOPE = 0
 
 
 class UpcallPump:
-    def __init__(self, ctx: Context, plane: NativePlane, nursery: trio.Nursery, listeners: list[str]) -> None:
+    def __init__(
+        self, ctx: Context, plane: NativePlane, nursery: trio.Nursery, listeners: list[str], topic_parts: TopicParts
+    ) -> None:
         self._ctx = ctx
         self._plane = plane
         self._nursery = nursery
+        self._topic_parts = topic_parts
         self._listeners = listeners
         controllers = ctx.node.controller_listener_names
         kinds = [CONTROLLER if name in controllers else BROKER for name in listeners]
@@ -89,6 +93,8 @@ class UpcallPump:
             body = self._respond(upcall, call, result)
             if body is not None and is_kept(call):
                 self._keep(IMAGE_SCOPE, upcall, body)
+                if api_key == METADATA_KEY and request.topics:
+                    self._topic_parts.asked((api_version, place))
 
     def _keep(self, scope: int, upcall: Any, body: bytes) -> None:
         self._plane.core.keep(scope, (upcall.api_key, upcall.api_version, upcall.listener, upcall.body), body)

@@ -65,24 +65,51 @@ def answer(ctx: Context, call: Call) -> Any:
         return message(topics=topics, error_code=Code.INVALID_REQUEST if version >= 13 else Code.NONE)
     image = ctx.image
     operations = TOPIC_OPERATIONS if version >= 8 and request.include_topic_authorized_operations else NOT_ASKED
-    rows = rows_of(image, call, _partition)
+    rows = partition_rows(image, call)
     if everything:
         topics = [_topic(message, topic, rows, operations) for topic in image.topics.values()]
     else:
         once = {(each.topic_id, each.name): each for each in wanted}.values()
         topics = [_named(message, image, each, rows, operations) for each in once]
+    asks_cluster = 8 <= version <= 10 and request.include_cluster_authorized_operations
+    return _with_cluster(ctx, call.listener, topics, CLUSTER_OPERATIONS if asks_cluster else NOT_ASKED)
+
+
+def _with_cluster(ctx: Context, listener: str, topics: list[Any] | Encoded, operations: int = NOT_ASKED) -> Any:
+    message = schemas.METADATA_RESPONSE
     brokers = [
         message.MetadataResponseBroker(node_id=node_id, host=host, port=port, rack=rack)
-        for node_id, host, port, rack in live_brokers(image, call.listener)
+        for node_id, host, port, rack in live_brokers(ctx.image, listener)
     ]
-    asks_cluster = 8 <= version <= 10 and request.include_cluster_authorized_operations
     return message(
         brokers=brokers,
         cluster_id=ctx.cluster_id,
         controller_id=brokers[0].node_id if brokers else -1,
         topics=topics,
-        cluster_authorized_operations=CLUSTER_OPERATIONS if asks_cluster else NOT_ASKED,
+        cluster_authorized_operations=operations,
     )
+
+
+# In no answer: neither a host nor an id has such bytes.
+_HERE = b"\xff" * 64
+
+
+def around_topics(ctx: Context, call: Call) -> tuple[bytes, bytes]:
+    """What an answer to `call`, which names topics and asks nothing more, has before their count and behind them."""
+    whole = call.api.response.encode(_with_cluster(ctx, call.listener, Encoded(0, _HERE)), call.api_version)
+    before, _, behind = whole.partition(_HERE)
+    return before[: -1 if call.api.is_flexible(call.api_version) else -4], behind
+
+
+def topic_part(call: Call, topic: TopicImage, rows: Rows) -> bytes:
+    """What such an answer tells of a topic. `rows`: `partition_rows` of the image."""
+    told = _topic(schemas.METADATA_RESPONSE, topic, rows, NOT_ASKED)
+    data: bytes = call.api.response.encode(told, call.api_version, type(told).__name__)
+    return data
+
+
+def partition_rows(image: MetadataImage, call: Call) -> Rows:
+    return rows_of(image, call, _partition)
 
 
 def live_brokers(image: MetadataImage, listener_name: str) -> Iterable[tuple[int, str, int, str | None]]:

@@ -198,6 +198,7 @@ def constant_name(name: str) -> str:
 
 
 API_VERSIONS_KEY = 18
+METADATA_KEY = 3
 APIS: tuple[Api, ...] = tuple(Api(row) for row in _TABLE.strip().splitlines())
 BY_KEY: dict[int, Api] = {api.key: api for api in APIS}
 BY_NAME: dict[str, Api] = {api.name: api for api in APIS}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
 use replica::append::Appended;
 use server::asked::{EpochEndWanted, OffsetWanted, Query};
@@ -211,6 +211,26 @@ impl DataPlane {
     fn heard(&self, scope: u64) -> Option<u64> {
         let shared = self.inner.shared();
         shared.kept.heard(scope).map(|asked_ms| shared.clock_ms().saturating_sub(asked_ms))
+    }
+
+    /// What stands before and behind the topics in answers to Metadata of this kind (version, listener).
+    fn begin_topic_parts(&self, kind: (i16, usize), before: PyBackedBytes, behind: PyBackedBytes) {
+        self.inner.shared().topic_parts.begin(kind, &before, &behind);
+    }
+
+    /// What they tell of topics, by name. False if there was no room for all.
+    fn keep_topic_parts(&self, kind: (i16, usize), topics: Vec<(PyBackedStr, PyBackedBytes)>) -> bool {
+        let topics = topics.iter().map(|(name, part)| (name.as_bytes(), &part[..]));
+        self.inner.shared().topic_parts.keep(kind, topics)
+    }
+
+    /// Takes back what is told of these topics; None: everything.
+    fn forget_topic_parts(&self, names: Option<Vec<PyBackedStr>>) {
+        let parts = &self.inner.shared().topic_parts;
+        match names {
+            Some(names) => parts.forget(names.iter().map(|name| name.as_bytes())),
+            None => parts.forget_all(),
+        }
     }
 
     /// Answers each `Verify` with an error code for each of its partitions, in order.

@@ -3,7 +3,7 @@
 //! ```text
 //!   reactor     one event loop: requests in, answers out        connection  one client
 //!   intake      bytes on their way in                           inbox       how a loop is reached
-//!   shared      what all loops share
+//!   shared      what all loops share                        kept, topic_parts  answers that the control plane has given down
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   asked       what the jobs are, and what came of them
 //!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
@@ -43,6 +43,7 @@ mod strays;
 pub mod sys;
 mod sys_options;
 mod throttle;
+pub mod topic_parts;
 pub mod upcall;
 
 pub use config::{ListenerConfig, ServerConfig};

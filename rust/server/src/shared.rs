@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use replica::fetch_session::FetchSessions;
 use replica::lock::Lock;
 use replica::view::Published;
-use wire::header::ApiTable;
+use wire::header::{ApiTable, METADATA};
 
 use crate::bringing::Bringers;
 use crate::config::ServerConfig;
 use crate::inbox::{Inbox, Message};
 use crate::kept::Kept;
+use crate::topic_parts::TopicParts;
 use crate::upcall::UpcallQueue;
 
 /// What all loops share.
@@ -25,6 +27,7 @@ pub struct Shared {
     pub sessions: FetchSessions,
     pub upcalls: Arc<UpcallQueue>,
     pub kept: Kept,
+    pub topic_parts: TopicParts,
     pub bringers: Arc<Bringers>,
     pub inboxes: Vec<Arc<Inbox>>,
     pub connections: Connections,
@@ -99,6 +102,7 @@ impl Shared {
             published,
             upcalls,
             kept: Kept::default(),
+            topic_parts: TopicParts::default(),
             bringers: Arc::default(),
             inboxes,
             connections,
@@ -111,6 +115,13 @@ impl Shared {
     /// Milliseconds since the start.
     pub fn clock_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// What the control plane has given down to answer this with.
+    pub fn known_answer(&self, api_key: i16, api_version: i16, listener: usize, body: &[u8]) -> Option<Bytes> {
+        let kept = self.kept.find(api_key, api_version, listener, body, self.clock_ms());
+        let told = || self.topic_parts.answer((api_version, listener), body);
+        kept.or_else(|| (api_key == METADATA).then(told).flatten())
     }
 
     pub fn room_again(&self) {

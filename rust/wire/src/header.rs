@@ -6,6 +6,7 @@ use crate::primitives::{Malformed, Range32, Reader, Result, Writer};
 
 pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
+pub const METADATA: i16 = 3;
 pub const API_VERSIONS: i16 = 18;
 
 /// One row of the API table: what is accepted on a listener and which header flavour goes with a version.

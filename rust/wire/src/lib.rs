@@ -1,4 +1,4 @@
-//! The fast path's slice of the Kafka protocol: frames, request headers, Produce and Fetch. Pure.
+//! The fast path's slice of the Kafka protocol: frames, request headers, Produce and Fetch, and who asks for which topics. Pure.
 //!
 //! Not here: sockets, logs, any other API (those bodies go up to the control plane as bytes).
 //!
@@ -12,6 +12,7 @@ pub mod error_code;
 pub mod fetch;
 pub mod frame;
 pub mod header;
+pub mod metadata;
 pub mod primitives;
 pub mod produce;
 

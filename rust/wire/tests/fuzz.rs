@@ -6,14 +6,14 @@ mod fuzzing;
 use fuzzing::{Budget, Counting, run};
 use wire::fetch::FetchRequest;
 use wire::frame::{Frame, SIZE_BYTES, next_frame};
-use wire::header::{API_VERSIONS, Api, ApiTable, FETCH, PRODUCE, RequestHeader};
+use wire::header::{API_VERSIONS, Api, ApiTable, FETCH, METADATA, PRODUCE, RequestHeader};
 use wire::produce::ProduceRequest;
-use wire::{TopicRef, Writer, fetch, produce};
+use wire::{TopicRef, Writer, fetch, metadata, produce};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fuzz_targets!(request_header, frame, produce_request, fetch_request);
+fuzz_targets!(request_header, frame, produce_request, fetch_request, metadata_names);
 
 const NOTHING: Budget = Budget { per_byte: 0, bytes: 512 };
 /// A partition takes 4 bytes on the wire at least, and a few dozen in memory, while its list doubles.
@@ -22,7 +22,7 @@ const LISTS: Budget = Budget { per_byte: 24, bytes: 1024 };
 fn table() -> ApiTable {
     let row =
         |api_key, version_min, version_max, flexible_from| Api { api_key, version_min, version_max, flexible_from };
-    ApiTable::new([row(PRODUCE, 3, 13, 9), row(FETCH, 4, 18, 12), row(3, 0, 13, 9), row(API_VERSIONS, 0, 5, 3)])
+    ApiTable::new([row(PRODUCE, 3, 13, 9), row(FETCH, 4, 18, 12), row(METADATA, 0, 13, 9), row(API_VERSIONS, 0, 5, 3)])
 }
 
 fn header(api_key: i16, api_version: i16, flexible: bool) -> Writer {
@@ -121,6 +121,21 @@ fn fetch_body(w: &mut Writer, api_version: i16, counts: [usize; 2]) {
     }
 }
 
+fn metadata_body(w: &mut Writer, api_version: i16, [topics, _]: [usize; 2]) {
+    let flexible = metadata::is_flexible(api_version);
+    w.array_count(topics, flexible);
+    for _ in 0..topics {
+        if api_version >= 10 {
+            w.uuid(&[0; 16]);
+        }
+        w.string(b"topic", flexible);
+        w.no_tags(flexible);
+    }
+    let flags = [4..=13, 8..=10, 8..=13].into_iter().filter(|versions| versions.contains(&api_version));
+    flags.for_each(|_| w.int8(0));
+    w.no_tags(flexible);
+}
+
 fn bodies(versions: std::ops::RangeInclusive<i16>, body: fn(&mut Writer, i16, [usize; 2])) -> Vec<Vec<u8>> {
     let shapes = [[1, 1], [2, 3], [0, 0], [1, 8]];
     let all = versions.flat_map(|version| shapes.map(|shape| (version, shape)));
@@ -140,6 +155,10 @@ fn every_request_of_the_corpus_is_read_whole() {
     }
     for body in bodies(fetch::VERSION_MIN..=fetch::VERSION_MAX, fetch_body) {
         FetchRequest::decode(&body, 1, i16::from(body[0])).unwrap();
+    }
+    for body in bodies(0..=13, metadata_body) {
+        let is_none = body[..].starts_with(&[body[0], 0, 0, 0, 0]) || body[..].starts_with(&[body[0], 1]);
+        assert_eq!(metadata::topic_names(&body[1..], i16::from(body[0])).is_none(), is_none);
     }
 }
 
@@ -187,6 +206,18 @@ fn produce_request(inputs: u64) {
                 touch(partition.topic, input);
                 let _ = partition.records.map(|range| range.of(input).len());
             }
+        }
+    });
+}
+
+fn metadata_names(inputs: u64) {
+    let corpus = bodies(0..=13, metadata_body);
+    run("metadata_names", inputs, &corpus, LISTS, |input, chance| {
+        let told = input.first().map_or(0, |version| i16::from(*version));
+        let api_version = if told <= 13 && !chance.one_in(8) { told } else { chance.below(14) as i16 };
+        let body = input.get(1..).unwrap_or_default();
+        for name in metadata::topic_names(body, api_version).into_iter().flatten() {
+            let _ = name.of(body).len();
         }
     });
 }

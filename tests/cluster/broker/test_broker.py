@@ -250,6 +250,7 @@ def test_what_a_client_asks_before_the_broker_is_unfenced_is_answered_once_it_is
     """A client that is told of no broker at all may ask again only minutes later."""
     from types import SimpleNamespace
 
+    from cluster.broker.topic_parts import TopicParts
     from cluster.broker.upcall_pump import UpcallPump
     from pykafkacore.protocol.apis import api
 
@@ -257,7 +258,7 @@ def test_what_a_client_asks_before_the_broker_is_unfenced_is_answered_once_it_is
     plane = SimpleNamespace(respond=lambda ticket, body, close=False: answered.append((ticket, close)))
     node = SimpleNamespace(controller_listener_names=("CONTROLLER",))
     context = SimpleNamespace(node=node, has_controller=True)
-    pump = UpcallPump(context, plane, None, ["PLAINTEXT"])
+    pump = UpcallPump(context, plane, None, ["PLAINTEXT"], TopicParts(context, None, ["PLAINTEXT"]))
 
     def asks(ticket: int, key: int, version: int) -> SimpleNamespace:
         return SimpleNamespace(

@@ -1,4 +1,5 @@
-//! What a loop does with a request: Fetch is answered from the view, or waits; Produce is gathered first; the rest goes up.
+//! What a loop does with a request: Fetch is answered from the view, or waits; Produce is gathered first; the rest goes up, unless
+//! the control plane has given down what there is to answer.
 
 use bytes::{Bytes, BytesMut};
 use replica::fetch::{Begun, FetchCall, Fetching};
@@ -26,9 +27,8 @@ impl Reactor {
             FETCH if serves_records => self.handle_fetch(key, header, frame),
             _ => {
                 let connection = &mut self.connections[key];
-                let (listener, now_ms) = (connection.listener, self.shared.clock_ms());
                 let RequestHeader { api_key, api_version, correlation_id, flexible, .. } = header;
-                match self.shared.kept.find(api_key, api_version, listener, &frame[header.body..], now_ms) {
+                match self.shared.known_answer(api_key, api_version, connection.listener, &frame[header.body..]) {
                     Some(body) => {
                         let bytes = frame_response(api_key, flexible, correlation_id, &body)?;
                         connection.queue(Chunk::Memory(bytes.into()));

@@ -1,0 +1,159 @@
+//! Metadata of topics by their names, put together from parts: what is told of each topic, and what stands around all of them.
+//! The control plane makes each part once, and takes back those that a change has made untrue.
+//!
+//! INVARIANT: an answer is made of parts that stand; where one is missing, the control plane answers.
+//! INVARIANT: what is kept is bounded in bytes.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use replica::lock::SharedLock;
+use wire::Writer;
+use wire::metadata::{is_flexible, topic_names};
+
+const PARTS_BYTES_MAX: usize = 16 << 20;
+const ENTRY_BYTES: usize = 64;
+
+/// An API version, and the listener that was asked.
+pub type Kind = (i16, usize);
+
+/// All that is told in answers of one kind.
+struct Parts {
+    before: Box<[u8]>,
+    behind: Box<[u8]>,
+    topics: HashMap<Box<[u8]>, Box<[u8]>>,
+}
+
+#[derive(Default)]
+struct Held {
+    kinds: HashMap<Kind, Parts>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+pub struct TopicParts(SharedLock<Held>);
+
+fn bytes_of(name: &[u8], part: &[u8]) -> usize {
+    ENTRY_BYTES + name.len() + part.len()
+}
+
+impl TopicParts {
+    /// Begins a kind, anew if it is known: what stands before and behind the topics and their count.
+    pub fn begin(&self, kind: Kind, before: &[u8], behind: &[u8]) {
+        let parts = Parts { before: before.into(), behind: behind.into(), topics: HashMap::new() };
+        let held = &mut *self.0.write();
+        if let Some(old) = held.kinds.insert(kind, parts) {
+            held.bytes -= old.topics.iter().map(|(name, part)| bytes_of(name, part)).sum::<usize>();
+        }
+    }
+
+    /// What is told of topics, by their names. False if there was no room, or no such kind.
+    pub fn keep<'a>(&self, kind: Kind, topics: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+        let held = &mut *self.0.write();
+        let Some(parts) = held.kinds.get_mut(&kind) else { return false };
+        for (name, part) in topics {
+            if held.bytes + bytes_of(name, part) > PARTS_BYTES_MAX {
+                return false;
+            }
+            held.bytes += bytes_of(name, part);
+            if let Some(before) = parts.topics.insert(name.into(), part.into()) {
+                held.bytes -= bytes_of(name, &before);
+            }
+        }
+        true
+    }
+
+    /// What was told of these topics stands no more.
+    pub fn forget(&self, names: impl Iterator<Item: AsRef<[u8]>>) {
+        let held = &mut *self.0.write();
+        for name in names {
+            for parts in held.kinds.values_mut() {
+                if let Some(part) = parts.topics.remove(name.as_ref()) {
+                    held.bytes -= bytes_of(name.as_ref(), &part);
+                }
+            }
+        }
+    }
+
+    /// Nothing that was told stands any more.
+    pub fn forget_all(&self) {
+        *self.0.write() = Held::default();
+    }
+
+    /// The answer to a question of this kind, if all of its parts are here.
+    pub fn answer(&self, kind: Kind, question: &[u8]) -> Option<Bytes> {
+        let held = self.0.read();
+        let parts = held.kinds.get(&kind)?;
+        let names = topic_names(question, kind.0)?;
+        let mut seen = HashSet::with_capacity(names.len());
+        let found =
+            names.iter().map(|name| parts.topics.get(name.of(question)).filter(|_| seen.insert(name.of(question))));
+        let found: Vec<&[u8]> = found.map(|part| part.map(AsRef::as_ref)).collect::<Option<_>>()?;
+        let around_bytes = parts.before.len() + size_of::<u64>() + parts.behind.len();
+        let mut writer = Writer::with_capacity(around_bytes + found.iter().map(|part| part.len()).sum::<usize>());
+        writer.bytes.extend_from_slice(&parts.before);
+        writer.array_count(found.len(), is_flexible(kind.0));
+        found.iter().for_each(|part| writer.bytes.extend_from_slice(part));
+        writer.bytes.extend_from_slice(&parts.behind);
+        Some(writer.bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = (9, 0);
+
+    fn question(names: &[&[u8]]) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.array_count(names.len(), true);
+        for name in names {
+            writer.string(name, true);
+            writer.no_tags(true);
+        }
+        [&writer.bytes[..], &[1, 0, 0, 0]].concat()
+    }
+
+    fn parts() -> TopicParts {
+        let parts = TopicParts::default();
+        parts.begin(KIND, b"before", b"behind");
+        assert!(parts.keep(KIND, [(&b"a"[..], &b"AA"[..]), (b"b", b"BB")].into_iter()));
+        parts
+    }
+
+    #[test]
+    fn an_answer_is_put_together_in_the_order_of_the_question() {
+        let parts = parts();
+        assert_eq!(parts.answer(KIND, &question(&[b"b", b"a"])).as_deref(), Some(&b"before\x03BBAAbehind"[..]));
+        assert_eq!(parts.answer(KIND, &question(&[b"b"])).as_deref(), Some(&b"before\x02BBbehind"[..]));
+        assert_eq!(parts.answer(KIND, &question(&[b"b", b"c"])), None, "one is not known");
+        assert_eq!(parts.answer(KIND, &question(&[b"b", b"b"])), None, "told once, which is left to the control plane");
+        assert_eq!(parts.answer((8, 0), &question(&[b"b"])), None, "another version");
+        assert_eq!(parts.answer((9, 1), &question(&[b"b"])), None, "another listener");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_told_no_more() {
+        let parts = parts();
+        parts.forget([b"b", b"c"].into_iter());
+        assert_eq!(parts.answer(KIND, &question(&[b"b"])), None);
+        assert!(parts.answer(KIND, &question(&[b"a"])).is_some());
+        assert!(parts.keep(KIND, [(&b"b"[..], &b"anew"[..])].into_iter()));
+        assert_eq!(parts.answer(KIND, &question(&[b"b"])).as_deref(), Some(&b"before\x02anewbehind"[..]));
+        parts.forget_all();
+        assert_eq!(parts.answer(KIND, &question(&[b"a"])), None);
+        assert!(!parts.keep(KIND, [(&b"a"[..], &b"AA"[..])].into_iter()), "it was not begun again");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let parts = parts();
+        let large = vec![0; PARTS_BYTES_MAX / 2];
+        assert!(parts.keep(KIND, [(&b"a"[..], &large[..])].into_iter()));
+        assert!(!parts.keep(KIND, [(&b"b"[..], &large[..])].into_iter()));
+        assert!(parts.answer(KIND, &question(&[b"a", b"b"])).is_some(), "what was there stays");
+        parts.forget([b"a", b"b"].into_iter());
+        assert_eq!(parts.0.read().bytes, 0);
+    }
+}
