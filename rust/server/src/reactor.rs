@@ -38,6 +38,9 @@ const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 2;
 /// Requests answered for one connection before the others get their turn.
 const REQUESTS_A_TURN: usize = 64;
+/// A connection that is alone gets its answers after so much of requests that are smaller, so that it goes on while the rest of
+/// what it sent is done.
+const ANSWERED_AT_BYTES: usize = 32 * 1024;
 const IDLE_SWEEP_MS: u64 = 1000;
 const TIMERS_MIN: usize = 1024;
 
@@ -284,6 +287,7 @@ impl Reactor {
     /// True if it has more to do at once.
     fn turn(&mut self, key: usize) -> Result<bool, Closed> {
         let request_bytes_max = self.shared.config.request_bytes_max;
+        let mut taken_bytes = 0;
         for _ in 0..REQUESTS_A_TURN {
             if self.connections.get(key).is_some_and(Connection::must_produce) {
                 self.produce_gathered();
@@ -299,7 +303,12 @@ impl Reactor {
             }
             if let Some(frame) = connection.take_frame(request_bytes_max)? {
                 connection.last_active_ms = self.shared.clock_ms();
+                taken_bytes += if frame.len() < ANSWERED_AT_BYTES { frame.len() } else { 0 };
                 self.handle(key, frame)?;
+                if taken_bytes >= ANSWERED_AT_BYTES && self.work.is_empty() {
+                    taken_bytes = 0;
+                    self.flush(key)?;
+                }
                 continue;
             }
             if self.work.is_empty() {
