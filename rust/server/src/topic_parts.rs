@@ -2,7 +2,8 @@
 //! The control plane makes each part once, and takes back those that a change has made untrue.
 //!
 //! INVARIANT: an answer is made of parts that stand; where one is missing, the control plane answers.
-//! INVARIANT: what is kept is bounded in bytes.
+//! INVARIANT: what is kept is bounded in bytes, and so is an answer, since an event loop puts it together: a larger one the control
+//! plane makes once, and it is kept as a whole.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +14,8 @@ use wire::metadata::{is_flexible, topic_names};
 
 const PARTS_BYTES_MAX: usize = 16 << 20;
 const ENTRY_BYTES: usize = 64;
+const ANSWER_TOPICS_MAX: usize = 256;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// An API version, and the listener that was asked.
 pub type Kind = (i16, usize);
@@ -84,13 +87,17 @@ impl TopicParts {
     pub fn answer(&self, kind: Kind, question: &[u8]) -> Option<Bytes> {
         let held = self.0.read();
         let parts = held.kinds.get(&kind)?;
-        let names = topic_names(question, kind.0)?;
+        let names = topic_names(question, kind.0).filter(|names| names.len() <= ANSWER_TOPICS_MAX)?;
         let mut seen = HashSet::with_capacity(names.len());
         let found =
             names.iter().map(|name| parts.topics.get(name.of(question)).filter(|_| seen.insert(name.of(question))));
         let found: Vec<&[u8]> = found.map(|part| part.map(AsRef::as_ref)).collect::<Option<_>>()?;
         let around_bytes = parts.before.len() + size_of::<u64>() + parts.behind.len();
-        let mut writer = Writer::with_capacity(around_bytes + found.iter().map(|part| part.len()).sum::<usize>());
+        let bytes = around_bytes + found.iter().map(|part| part.len()).sum::<usize>();
+        if bytes > ANSWER_BYTES_MAX {
+            return None;
+        }
+        let mut writer = Writer::with_capacity(bytes);
         writer.bytes.extend_from_slice(&parts.before);
         writer.array_count(found.len(), is_flexible(kind.0));
         found.iter().for_each(|part| writer.bytes.extend_from_slice(part));
@@ -152,8 +159,22 @@ mod tests {
         let large = vec![0; PARTS_BYTES_MAX / 2];
         assert!(parts.keep(KIND, [(&b"a"[..], &large[..])].into_iter()));
         assert!(!parts.keep(KIND, [(&b"b"[..], &large[..])].into_iter()));
-        assert!(parts.answer(KIND, &question(&[b"a", b"b"])).is_some(), "what was there stays");
+        assert!(parts.answer(KIND, &question(&[b"b"])).is_some(), "what was there stays");
         parts.forget([b"a", b"b"].into_iter());
         assert_eq!(parts.0.read().bytes, 0);
+    }
+
+    #[test]
+    fn a_large_answer_is_left_to_the_control_plane() {
+        let parts = parts();
+        let half = vec![0; ANSWER_BYTES_MAX / 2];
+        assert!(parts.keep(KIND, [(&b"a"[..], &half[..]), (b"b", &half)].into_iter()));
+        assert!(parts.answer(KIND, &question(&[b"a"])).is_some());
+        assert_eq!(parts.answer(KIND, &question(&[b"a", b"b"])), None);
+        let names: Vec<String> = (0..=ANSWER_TOPICS_MAX).map(|number| number.to_string()).collect();
+        let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        assert!(parts.keep(KIND, names.iter().map(|name| (*name, &b"part"[..]))));
+        assert!(parts.answer(KIND, &question(&names[1..])).is_some());
+        assert_eq!(parts.answer(KIND, &question(&names)), None);
     }
 }
