@@ -104,17 +104,22 @@ impl Rounds {
         }
     }
 
-    /// What to go by now, and when each chore has its first turn.
+    /// What to go by now, and when each chore has its first turn; but for `producers_first`.
     pub fn settings(&self) -> (Housekeeping, Instant) {
         let settings = self.desk.settings();
         let first = self.started + settings.initial_delay;
         (settings, first)
     }
 
+    /// KAFKA: 4.4 looks for producers to expire after one period, whatever the initial delay of the other chores.
+    fn producers_first(&self, settings: &Housekeeping) -> Instant {
+        self.started + settings.producer_expiration_period
+    }
+
     /// When there is something short to do.
     pub fn due(&self, settings: &Housekeeping, first: Instant) -> Instant {
         let retention = self.retention.due(first, settings.retention_period);
-        let expiration = self.expiration.due(first, settings.producer_expiration_period);
+        let expiration = self.expiration.due(self.producers_first(settings), settings.producer_expiration_period);
         let removal = self.doomed.iter().map(|(when, _)| *when).min();
         removal.into_iter().fold(retention.min(expiration), Instant::min)
     }
@@ -131,7 +136,7 @@ impl Rounds {
         if self.retention.begins(first, settings.retention_period) {
             self.retain(view.partitions());
         }
-        if self.expiration.begins(first, settings.producer_expiration_period) {
+        if self.expiration.begins(self.producers_first(&settings), settings.producer_expiration_period) {
             let now_ms = wall_clock_ms();
             view.partitions().for_each(|partition| partition.expire_producers(now_ms));
         }
@@ -263,6 +268,16 @@ mod tests {
         assert_eq!(partition.with_log(|log, _| (log.first_segment_base(), log.segment_count())), Some((9, 1)));
         rounds.retain([&partition].into_iter());
         assert_eq!(noted.lock().len(), 1, "nothing was due");
+    }
+
+    #[test]
+    fn producers_are_looked_at_after_a_period_and_not_as_soon_as_the_other_chores() {
+        let (soon, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
+        let upcalls = Arc::new(UpcallQueue::new(10).unwrap());
+        let rounds = Rounds::new(Desk::new(housekeeping()), Arc::default(), upcalls, Box::new(|| ()));
+        let settings = Housekeeping { producer_expiration_period: hour, retention_period: 9 * hour, ..housekeeping() };
+        assert_eq!(rounds.due(&settings, rounds.started + soon), rounds.started + soon, "retention");
+        assert_eq!(rounds.due(&settings, rounds.started + 9 * hour), rounds.started + hour, "producers");
     }
 
     fn housekeeping() -> Housekeeping {
