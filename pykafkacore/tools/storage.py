@@ -397,7 +397,7 @@ def _format(options: Namespace) -> int:
         done = format_directories(wanted, directory_ids, time_ns() // 1_000_000)
     except (StorageError, OSError) as error:
         raise ToolError(str(error)) from None
-    for directory in java_hash_order(done):
+    for directory in java_hash_order(sorted(done)):
         kind = metadata_kind if directory == wanted.metadata_directory else "data directory"
         print(f"Formatting {kind} {directory} with metadata.version {release}.")
     return 0
