@@ -44,8 +44,7 @@ class TopicParts:
     def on_image(self, delta: ImageDelta) -> None:
         """The image that the context has from now on."""
         if delta.brokers:
-            self._core.forget_topic_parts(None)
-            self._begin(self._untold)
+            self._begin(list(self._untold))
             return
         ids = delta.partitions.keys() | delta.topics_added | delta.topics_removed
         if not ids or not self._untold:
@@ -58,7 +57,8 @@ class TopicParts:
         self._news.set()
 
     def _begin(self, kinds: Iterable[Kind]) -> None:
-        for kind in list(kinds):
+        """All that was told of these kinds is taken back."""
+        for kind in kinds:
             self._core.begin_topic_parts(kind, *around_topics(self._ctx, self._call(kind)))
             self._untold[kind] = dict.fromkeys(self._ctx.image.topic_ids)
         self._news.set()

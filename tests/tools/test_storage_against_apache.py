@@ -30,6 +30,8 @@ BASE = {
 NODES = {
     "combined": BASE,
     "several": {**BASE, "log.dirs": "DATA/zeta,DATA/alpha,DATA/m1,DATA/m2,DATA/x", "metadata.log.dir": "DATA/meta"},
+    # Two names of the same hash.
+    "colliding": {**BASE, "log.dirs": "DATA/BB,DATA/x", "metadata.log.dir": "DATA/Aa"},
     "static": {
         **{key: value for key, value in BASE.items() if key != "controller.quorum.bootstrap.servers"},
         "controller.quorum.voters": "1@127.0.0.1:9093",

@@ -213,7 +213,7 @@ impl DataPlane {
         shared.kept.heard(scope).map(|asked_ms| shared.clock_ms().saturating_sub(asked_ms))
     }
 
-    /// What stands before and behind the topics in answers to Metadata of this kind (version, listener).
+    /// What stands before and behind the topics in answers to Metadata of this kind (version, listener). None is told yet.
     fn begin_topic_parts(&self, kind: (i16, usize), before: PyBackedBytes, behind: PyBackedBytes) {
         self.inner.shared().topic_parts.begin(kind, &before, &behind);
     }
@@ -224,13 +224,9 @@ impl DataPlane {
         self.inner.shared().topic_parts.keep(kind, topics)
     }
 
-    /// Takes back what is told of these topics; None: everything.
-    fn forget_topic_parts(&self, names: Option<Vec<PyBackedStr>>) {
-        let parts = &self.inner.shared().topic_parts;
-        match names {
-            Some(names) => parts.forget(names.iter().map(|name| name.as_bytes())),
-            None => parts.forget_all(),
-        }
+    /// Takes back what is told of these topics.
+    fn forget_topic_parts(&self, names: Vec<PyBackedStr>) {
+        self.inner.shared().topic_parts.forget(names.iter().map(|name| name.as_bytes()));
     }
 
     /// Answers each `Verify` with an error code for each of its partitions, in order.

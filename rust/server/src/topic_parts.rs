@@ -41,7 +41,7 @@ fn bytes_of(name: &[u8], part: &[u8]) -> usize {
 }
 
 impl TopicParts {
-    /// Begins a kind, anew if it is known: what stands before and behind the topics and their count.
+    /// Begins a kind, anew if it is known, whose topics are then told no more: what stands before and behind them and their count.
     pub fn begin(&self, kind: Kind, before: &[u8], behind: &[u8]) {
         let parts = Parts { before: before.into(), behind: behind.into(), topics: HashMap::new() };
         let held = &mut *self.0.write();
@@ -78,20 +78,15 @@ impl TopicParts {
         }
     }
 
-    /// Nothing that was told stands any more.
-    pub fn forget_all(&self) {
-        *self.0.write() = Held::default();
-    }
-
     /// The answer to a question of this kind, if all of its parts are here.
     pub fn answer(&self, kind: Kind, question: &[u8]) -> Option<Bytes> {
         let held = self.0.read();
         let parts = held.kinds.get(&kind)?;
         let names = topic_names(question, kind.0).filter(|names| names.len() <= ANSWER_TOPICS_MAX)?;
-        let mut seen = HashSet::with_capacity(names.len());
-        let found =
-            names.iter().map(|name| parts.topics.get(name.of(question)).filter(|_| seen.insert(name.of(question))));
-        let found: Vec<&[u8]> = found.map(|part| part.map(AsRef::as_ref)).collect::<Option<_>>()?;
+        let (mut seen, mut found) = (HashSet::with_capacity(names.len()), Vec::with_capacity(names.len()));
+        for name in names.iter().map(|name| name.of(question)) {
+            found.push(parts.topics.get(name).filter(|_| seen.insert(name))?);
+        }
         let around_bytes = parts.before.len() + size_of::<u64>() + parts.behind.len();
         let bytes = around_bytes + found.iter().map(|part| part.len()).sum::<usize>();
         if bytes > ANSWER_BYTES_MAX {
@@ -148,9 +143,10 @@ mod tests {
         assert!(parts.answer(KIND, &question(&[b"a"])).is_some());
         assert!(parts.keep(KIND, [(&b"b"[..], &b"anew"[..])].into_iter()));
         assert_eq!(parts.answer(KIND, &question(&[b"b"])).as_deref(), Some(&b"before\x02anewbehind"[..]));
-        parts.forget_all();
+        parts.begin(KIND, b"anew", b"behind");
         assert_eq!(parts.answer(KIND, &question(&[b"a"])), None);
-        assert!(!parts.keep(KIND, [(&b"a"[..], &b"AA"[..])].into_iter()), "it was not begun again");
+        assert_eq!(parts.0.read().bytes, 0);
+        assert!(!parts.keep((8, 0), [(&b"a"[..], &b"AA"[..])].into_iter()), "it was not begun");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #[path = "../../record/tests/fuzzing/mod.rs"]
 mod fuzzing;
 
-use fuzzing::{Budget, Counting, run};
+use fuzzing::{Budget, Chance, Counting, run};
 use wire::fetch::FetchRequest;
 use wire::frame::{Frame, SIZE_BYTES, next_frame};
 use wire::header::{API_VERSIONS, Api, ApiTable, FETCH, METADATA, PRODUCE, RequestHeader};
@@ -194,13 +194,17 @@ fn touch(topic: TopicRef, input: &[u8]) {
     }
 }
 
+/// Mostly the one that the input says it is of.
+fn version_of(input: &[u8], versions: std::ops::RangeInclusive<i16>, chance: &mut Chance) -> i16 {
+    let told = input.first().map_or(0, |version| i16::from(*version));
+    let other = versions.start() + chance.below(versions.clone().count()) as i16;
+    if versions.contains(&told) && !chance.one_in(8) { told } else { other }
+}
+
 fn produce_request(inputs: u64) {
     let corpus = bodies(produce::VERSION_MIN..=produce::VERSION_MAX, produce_body);
     run("produce_request", inputs, &corpus, LISTS, |input, chance| {
-        let versions = produce::VERSION_MIN..=produce::VERSION_MAX;
-        let told = input.first().map_or(0, |version| i16::from(*version));
-        let other = produce::VERSION_MIN + chance.below(versions.clone().count()) as i16;
-        let api_version = if versions.contains(&told) && !chance.one_in(8) { told } else { other };
+        let api_version = version_of(input, produce::VERSION_MIN..=produce::VERSION_MAX, chance);
         if let Ok(request) = ProduceRequest::decode(input, 1, api_version) {
             for partition in &request.partitions {
                 touch(partition.topic, input);
@@ -213,8 +217,7 @@ fn produce_request(inputs: u64) {
 fn metadata_names(inputs: u64) {
     let corpus = bodies(0..=13, metadata_body);
     run("metadata_names", inputs, &corpus, LISTS, |input, chance| {
-        let told = input.first().map_or(0, |version| i16::from(*version));
-        let api_version = if told <= 13 && !chance.one_in(8) { told } else { chance.below(14) as i16 };
+        let api_version = version_of(input, 0..=13, chance);
         let body = input.get(1..).unwrap_or_default();
         for name in metadata::topic_names(body, api_version).into_iter().flatten() {
             let _ = name.of(body).len();
@@ -225,10 +228,7 @@ fn metadata_names(inputs: u64) {
 fn fetch_request(inputs: u64) {
     let corpus = bodies(fetch::VERSION_MIN..=fetch::VERSION_MAX, fetch_body);
     run("fetch_request", inputs, &corpus, LISTS, |input, chance| {
-        let versions = fetch::VERSION_MIN..=fetch::VERSION_MAX;
-        let told = input.first().map_or(0, |version| i16::from(*version));
-        let other = fetch::VERSION_MIN + chance.below(versions.clone().count()) as i16;
-        let api_version = if versions.contains(&told) && !chance.one_in(8) { told } else { other };
+        let api_version = version_of(input, fetch::VERSION_MIN..=fetch::VERSION_MAX, chance);
         if let Ok(request) = FetchRequest::decode(input, 1, api_version) {
             request.partitions.iter().for_each(|partition| touch(partition.topic, input));
             request.forgotten.iter().for_each(|(topic, _)| touch(*topic, input));

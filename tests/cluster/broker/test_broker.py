@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
 
 from cluster.broker.storage import METADATA_DIR
-from pykafkacore.policies import PolicyViolation
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import Code
 from pykafkacore.protocol.headers import decode_response
 from pykafkacore.testing import Broker
+from tests.support.policies import POLICY, held_up
 from tests.support.wire import Wire, batch_of, create_topic, fetch_frame, produce_frame
 
 TOPIC, BROKER = 2, 4
@@ -173,29 +172,6 @@ def test_metadata_is_snapshotted_by_size_and_read_back_from_the_snapshot(tmp_pat
         wire.close()
 
 
-class NamingPolicy:
-    """Refuses what it is told to, sleeps until it is released, and fails, by name."""
-
-    release = threading.Event()
-    entered = threading.Event()
-
-    def configure(self, configs: dict) -> None:
-        assert configs["process.roles"]
-
-    def validate(self, metadata: object) -> None:
-        if metadata.topic.startswith("forbidden"):
-            raise PolicyViolation(f"{metadata.topic} with {metadata.num_partitions} partitions")
-        if metadata.topic == "blocks":
-            self.entered.set()
-            self.release.wait(30)
-
-    def close(self) -> None:
-        pass
-
-
-POLICY = {"create.topic.policy.class.name": f"{__name__}.NamingPolicy"}
-
-
 def test_a_policy_in_python_refuses_topics_with_its_own_words() -> None:
     with Broker(POLICY) as broker:
         wire = Wire(broker.port)
@@ -208,13 +184,9 @@ def test_a_policy_in_python_refuses_topics_with_its_own_words() -> None:
 
 
 def test_a_blocked_control_plane_leaves_produce_and_fetch_alone() -> None:
-    NamingPolicy.release.clear()
     with Broker(POLICY) as broker:
         create_topic(broker.port, "open", 1)
-        blocked = threading.Thread(target=create_topic, args=(broker.port, "blocks", 1))
-        blocked.start()
-        try:
-            assert NamingPolicy.entered.wait(10)
+        with held_up(broker.port):
             wire = Wire(broker.port)
             wire.socket.settimeout(10)
             for _ in range(100):
@@ -222,10 +194,6 @@ def test_a_blocked_control_plane_leaves_produce_and_fetch_alone() -> None:
             wire.send(fetch_frame("open", 0, 0, 1 << 20))
             assert len(wire.receive()) > 100_000 / 2
             wire.close()
-            assert blocked.is_alive(), "the control plane is still blocked"
-        finally:
-            NamingPolicy.release.set()
-            blocked.join()
 
 
 def test_a_bad_setting_is_refused_with_key_and_value() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from random import Random
 
 import pytest
@@ -13,6 +12,7 @@ from cluster.metadata.apply import WorkingImage
 from pykafkacore.protocol.apis import api
 from pykafkacore.testing import Broker
 from tests.cluster.handlers.fake import FakeContext, call
+from tests.support.policies import POLICY, held_up
 from tests.support.wire import Wire, create_topic, request_frame
 
 METADATA = api("Metadata")
@@ -35,11 +35,9 @@ class Core:
         self.parts[kind].update(topics[: self.topics_max - len(self.parts[kind])])
         return len(self.parts[kind]) < self.topics_max
 
-    def forget_topic_parts(self, names: list[str] | None) -> None:
-        if names is None:
-            self.around, self.parts = {}, {}
+    def forget_topic_parts(self, names: list[str]) -> None:
         for parts in self.parts.values():
-            for name in names or ():
+            for name in names:
                 parts.pop(name, None)
 
     def answer(self, kind: Kind, names: list[str]) -> bytes:
@@ -120,29 +118,11 @@ def test_nothing_is_told_that_the_metadata_does_not_say_any_more(seed: int) -> N
     assert told > 100
 
 
-class SleepingPolicy:
-    """Holds the control plane up until it is released."""
-
-    release = threading.Event()
-    entered = threading.Event()
-
-    def configure(self, configs: dict) -> None:
-        """There is nothing to configure."""
-
-    def validate(self, told: object) -> None:
-        if told.topic == "blocks":
-            self.entered.set()
-            self.release.wait(30)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
 def test_the_data_plane_answers_while_the_control_plane_is_held_up() -> None:
     def question(*names: str) -> bytes:
         return request_frame("Metadata", 9, METADATA.request(topics=[WANTED(name=name) for name in names]))
 
-    with Broker({"create.topic.policy.class.name": f"{__name__}.SleepingPolicy"}) as broker:
+    with Broker(POLICY) as broker:
         wire = Wire(broker.port)
         answers = {}
         for name in ("a", "b", "c"):
@@ -150,10 +130,7 @@ def test_the_data_plane_answers_while_the_control_plane_is_held_up() -> None:
         for names in (("a", "b", "c"), ("c", "a")):
             wire.send(question(*names))
             answers[names] = wire.receive()
-        blocked = threading.Thread(target=create_topic, args=(broker.port, "blocks", 1))
-        blocked.start()
-        try:
-            assert SleepingPolicy.entered.wait(10)
+        with held_up(broker.port):
             wire.socket.settimeout(10)
             for names in (("a", "b", "c"), ("c", "a")):
                 wire.send(question(*names))
@@ -161,10 +138,6 @@ def test_the_data_plane_answers_while_the_control_plane_is_held_up() -> None:
             wire.send(question("b", "a"))
             told = METADATA.response.decode(wire.receive()[5:], 9)
             assert [(topic.name, len(topic.partitions), topic.error_code) for topic in told.topics] == [("b", 3, 0), ("a", 3, 0)]
-            assert blocked.is_alive(), "the control plane is still held up"
-        finally:
-            SleepingPolicy.release.set()
-            blocked.join()
         create_topic(broker.port, "a-new-one", 1)
         wire.send(question("a-new-one", "b"))
         assert [topic.error_code for topic in METADATA.response.decode(wire.receive()[5:], 9).topics] == [0, 0]
