@@ -22,8 +22,9 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.coordinators import start_ours
-from benchmarks.versus.brokers import SyncedBare, build_load, fill_page_cache
+from benchmarks.versus.brokers import SyncedBare, build_load
 from benchmarks.versus.loading import run_load
+from benchmarks.versus.memory import touched_memory
 from pykafkacore.protocol.apis import api
 from tests.support import apache
 from tests.support.wire import Wire
@@ -79,6 +80,14 @@ def main() -> None:
     given = parser.parse_args()
     build_load()
     directory = Path(tempfile.mkdtemp())
+    try:
+        with touched_memory(directory):
+            run(given, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def run(given: argparse.Namespace, directory: Path) -> None:
     ours, our_port = start_ours(directory)
     kafka = apache.ApacheKafka(directory / "theirs")
     kafka.format()
@@ -102,7 +111,6 @@ def main() -> None:
                 produce(port, pid, producers, in_flight, given.warmup)
             for _ in load.rounds(given.rounds):
                 for side, (port, pid) in sides.items():
-                    fill_page_cache(directory)
                     found.setdefault((name, side), []).append(produce(port, pid, producers, in_flight, given.seconds))
                 bare.append(bare_syncs(directory / "bare", 0.5))
             row = {side: [statistics.median(each) for each in zip(*found[name, side], strict=True)] for side in sides}
@@ -118,7 +126,6 @@ def main() -> None:
         ours.wait(30)
         floor.stop()
         kafka.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from benchmarks.versus import brokers, calibrate, measure
 from benchmarks.versus.brokers import JVMS, Apache, Bare, Broker, Jvm, Ours
 from benchmarks.versus.growth import GROWTHS, run_growth
 from benchmarks.versus.loading import Form, machine_s, run_limits
+from benchmarks.versus.memory import touched_memory
 from benchmarks.versus.row import Row
 from benchmarks.versus.rows import ROWS
 
@@ -32,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds of each run before its window")
     parser.add_argument("--scale", type=float, default=1, help="part of the work of rows that are counted, not timed")
-    parser.add_argument("--leave-memory", action="store_true", help="free memory is not filled before each run")
+    parser.add_argument("--leave-memory", action="store_true", help="free memory is not touched beforehand")
     parser.add_argument("--pin", action="store_true", help="brokers on processor 0, the load on processor 1")
     parser.add_argument("--growth", action="store_true", help="also how cost grows with connections, partitions, record sizes")
     parser.add_argument("--calibrate", action="store_true", help="find out first which JVM settings are Apache Kafka's best")
@@ -70,7 +72,7 @@ def choose_jvm(given: argparse.Namespace, directory: Path, form: Form) -> tuple[
 
 def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> None:
     """Starts all sides, runs every row and plot that was asked for, and fills in what is told."""
-    form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None, not given.leave_memory)
+    form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None)
     sides: list[Broker] = [Ours(directory / "ours", "0" if given.pin else None)]
     told |= {"machine": machine(), "form": asdict(form), "pinned": given.pin, "rows": {}, "verdicts": [], "growth": {}}
     if not given.no_apache:
@@ -84,7 +86,7 @@ def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> Non
         for side in sides:
             side.format()
             side.start()
-        brokers.settle(sides[0], form.fills_memory)
+        brokers.settle()
         for side in sides:
             calibrate.warm_up(side, given.warm_brokers, form)
         told["limits"] = run_limits(directory)
@@ -120,7 +122,8 @@ def main() -> None:
     told: dict[str, Any] = {}
     began = time.monotonic()
     try:
-        run(given, directory, told)
+        with nullcontext() if given.leave_memory else touched_memory(directory):
+            run(given, directory, told)
     finally:
         if given.directory is None:
             shutil.rmtree(directory, ignore_errors=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.versus import admin
+from benchmarks.versus.memory import meminfo_bytes
 from tests.support import apache
 
 ROOT = Path(__file__).parent.parent.parent
@@ -230,39 +231,11 @@ class SyncedBare(Bare):
         return [*super().command(), "--sync", "yes"]
 
 
-def settle(broker: Broker, fills_memory: bool, deadline_s: float = 4) -> None:
-    """Before a run: little is left to be written back, for it must not pay for the one before it; and no memory is free, but
-    full of a page cache that nobody needs, as on a machine that has run for a while."""
-    _wait_until_clean(deadline_s)
-    if fills_memory:
-        fill_page_cache(broker.directory.parent)
-
-
-def _meminfo_bytes() -> dict[str, int]:
-    fields = (line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    return {name: int(value.split()[0]) * 1024 for name, value in fields}
-
-
-def _wait_until_clean(deadline_s: float, dirty_bytes_max: int = 256 << 20) -> None:
+def settle(deadline_s: float = 4, dirty_bytes_max: int = 256 << 20) -> None:
+    """Before a run: little is left to be written back, for it must not pay for the one before it."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        memory = _meminfo_bytes()
+        memory = meminfo_bytes()
         if memory["Dirty"] + memory["Writeback"] < dirty_bytes_max:
             return
         time.sleep(0.1)
-
-
-def fill_page_cache(directory: Path, left_bytes: int = 768 << 20) -> None:
-    """Leaves about `left_bytes` of memory free. A hypervisor takes free memory away and gives it back at a page's first touch,
-    which costs several times what it costs to write that page: whoever is measured would pay for what was freed before.
-    Memory changes its owner within the machine if instead it is full of pages that can be dropped: those of a file as
-    large as the memory, with nothing but holes, which takes no room on the disk."""
-    path, size, block = directory / "nothing-but-pages", _meminfo_bytes()["MemTotal"], bytearray(4 << 20)
-    with path.open("ab") as made:
-        made.truncate(size)
-    with path.open("rb", buffering=0) as file:
-        for at in range(0, size, len(block)):
-            if at % (64 << 20) == 0 and _meminfo_bytes()["MemFree"] < left_bytes:
-                return
-            file.seek(at)
-            file.readinto(block)

@@ -48,7 +48,7 @@ def run_point(growth: Growth, broker: Broker, point: int, form: Form) -> Result:
     topic, partitions = fresh_name(f"grow-{growth.name}"), growth.partitions(point)
     broker.create_topic(topic, partitions)
     try:
-        brokers.settle(broker, form.fills_memory)
+        brokers.settle()
         common = {"port": broker.port, "topic": topic, "partitions": partitions, "watch": broker.pid}
         return run_load({**common, "warmup": 1, "seconds": form.seconds, **growth.load(point)}, form.load_processors)
     finally:

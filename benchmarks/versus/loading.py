@@ -30,7 +30,6 @@ class Form:
     warmup: float
     scale: float = 1
     load_processors: str | None = None
-    fills_memory: bool = True
 
 
 def fresh_name(base: str) -> str:

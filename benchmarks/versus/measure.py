@@ -31,7 +31,7 @@ def _run_once(broker: Broker, row: Row, form: Form) -> Result:
     try:
         if row.fill is not None:
             run_load({**common, "warmup": 0, "seconds": 120, **row.fill})
-        brokers.settle(broker, form.fills_memory)
+        brokers.settle()
         timing = {"warmup": form.warmup, "seconds": seconds, "limit-bytes": row.limit_bytes}
         return run_load({**common, **timing, **row.load}, form.load_processors)
     finally:

@@ -270,7 +270,7 @@ def cold_backlog(broker: Broker, row: Row, seconds: float, form: Form, disk: flo
         size = int(disk * 5 if disk else max(2e9, 6e9 * form.scale))
         fill = {"producers": 1, "batch-bytes": 128 << 10, "warmup": 0, "seconds": 120, "limit-bytes": size}
         run_load({"port": broker.port, "topic": backlog, "partitions": 1, **fill})
-        settle(broker, form.fills_memory, deadline_s=30)
+        settle(deadline_s=30)
         work = {"port": broker.port, "topic": live, "partitions": row.partitions, **row.load, "seconds": max(seconds, 3)}
         quiet = run_load(work, form.load_processors)
         directory = broker.directory / "data" / f"{backlog}-0"
