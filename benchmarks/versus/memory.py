@@ -17,10 +17,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MEMORY_BYTES = PAGE * os.sysconf("SC_PHYS_PAGES")
+# So much is left alone. A memory without anything free would make room by dropping what the file system knows of its disk.
+LEFT_BYTES = MEMORY_BYTES // 6
 STRIDE_BYTES = 1 << 20
 # As many pages as a pipe may hold of a user that is not root, by default.
 PIPE_STRIDES = (1 << 20) // PAGE
-LEFT_BYTES = 256 << 20
 
 
 def meminfo_bytes() -> dict[str, int]:
@@ -32,7 +34,7 @@ def meminfo_bytes() -> dict[str, int]:
 def touched_memory(directory: Path, size: int | None = None) -> Iterator[None]:
     """All memory that is free (or `size` bytes of it) is touched, and stays so meanwhile, as far as the user may hold pages: 16
     GiB for who is not root. `directory`: on a disk where a file of holes takes no room."""
-    size = size or meminfo_bytes()["MemTotal"]
+    size = size or MEMORY_BYTES
     with ExitStack() as held:
         with tempfile.TemporaryFile(dir=directory) as file:
             file.truncate(size)
