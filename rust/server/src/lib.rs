@@ -6,10 +6,11 @@
 //!   shared      what all loops share                        kept, topic_parts  answers that the control plane has given down
 //!   upcall      what goes up to the control plane, bounded      jobs        what it gives down, done on other threads
 //!   asked       what the jobs are, and what came of them
-//!   publisher   the view changes hands; logs open and close     queries     look-ups that may touch the disk
+//!   publisher   the view changes hands; logs open and close     removal     of those that were deleted
+//!   queries     look-ups that may touch the disk
 //!   recovering  what a start after an unclean stop tells        strays      logs that belong to no partition here
 //!   decided     what coordinators write and read back
-//!   disk        the disk under a log directory
+//!   dir         a log directory                                 disk        the disk under it
 //!   moves       of replicas, from one to another                mover       the thread that does them
 //!   housekeeper keeps the logs in order: rounds, cleaning, scrubbing
 //!   throttle    what goes slowly on purpose
@@ -23,6 +24,7 @@ pub mod config;
 pub mod connection;
 pub mod data_plane;
 pub mod decided;
+pub mod dir;
 pub mod disk;
 pub mod housekeeper;
 pub mod inbox;
@@ -36,6 +38,7 @@ pub mod publisher;
 pub mod queries;
 pub mod reactor;
 mod recovering;
+mod removal;
 mod rounds;
 mod scrubbing;
 pub mod shared;

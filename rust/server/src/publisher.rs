@@ -5,15 +5,11 @@
 //! INVARIANT: work is proportional to what changed: one entry for an ISR change, whatever the number of partitions.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use log::journal::Replay;
-use log::{FileStorage, Log, LogDir, OpenOptions};
+use log::{FileStorage, Log, OpenOptions};
 use replica::leadership::Leadership;
 use replica::partition::{Opened, Partition};
 use replica::tail::TailBudget;
@@ -23,10 +19,10 @@ use wire::produce::NodeEndpoint;
 use wire::{ErrorCode, Uuid};
 
 use crate::asked::{JobResult, PartitionRef};
-use crate::config::LogDirConfig;
-use crate::disk::DirDisk;
+use crate::dir::Dir;
 use crate::moves::{Moves, unique_suffix};
 use crate::recovering::Recovering;
+use crate::removal::Removals;
 use crate::shared::wall_clock_ms;
 use crate::strays::{strays, told_of_stray};
 use crate::upcall::{Level, UpcallQueue};
@@ -65,96 +61,13 @@ pub struct Publisher {
     hosted: HashMap<Uuid, BTreeSet<i32>>,
     /// Topics with a flush.ms of their own.
     flushed_by_time: HashSet<Uuid>,
-    doomed: Vec<(Instant, PathBuf)>,
-    removal: Option<Removal>,
+    removals: Removals,
     placed: Vec<(Uuid, i32, usize)>,
     moves: Arc<Moves>,
     recovering: Recovering,
     /// Moves that the last stop interrupted: where the partition of this directory name goes.
     interrupted: HashMap<String, usize>,
-    file_delete_delay: Duration,
     last_checkpoint: Instant,
-}
-
-/// One of `log.dirs`, the disk under it, and what its journal still has to give back.
-pub struct Dir {
-    log_dir: LogDir,
-    config: LogDirConfig,
-    /// Logs that are here, opened or not yet.
-    log_count: usize,
-    disk: Arc<DirDisk>,
-    replay: Replay,
-    /// The partition that was made here last: those of a topic come one after the other.
-    last_made: Option<(Uuid, PathBuf)>,
-}
-
-impl Dir {
-    pub fn start(
-        log_dir: LogDir,
-        config: LogDirConfig,
-        reserve_bytes: u64,
-        published: &Arc<Published>,
-        upcalls: &Arc<UpcallQueue>,
-    ) -> io::Result<Dir> {
-        let path = log_dir.path();
-        let mut replay = Replay::read(&FileStorage, path).map_err(io::Error::other)?;
-        if !replay.is_empty() {
-            let place = |name: &str| {
-                let id = log::checkpoints::read_partition_metadata(&FileStorage, &path.join(name)).ok().flatten()?;
-                Some((id, log::names::parse_partition_dir_name(name)?.1))
-            };
-            let places: HashSet<PartitionKey> = log_dir.existing().filter_map(place).collect();
-            replay.keep(&places);
-            replay.finish(&FileStorage).map_err(io::Error::other)?;
-        }
-        if replay.rotten_rounds > 0 {
-            let text = format!("{}: {} rounds of the journal cannot be read", path.display(), replay.rotten_rounds);
-            upcalls.notice(Level::Error, text);
-        }
-        let disk = DirDisk::start(path, reserve_bytes, published.clone(), upcalls.clone())?;
-        let log_count = log_dir.existing().filter(|name| *name != log::log_dirs::METADATA_PARTITION).count();
-        Ok(Dir { log_dir, config, log_count, disk, replay, last_made: None })
-    }
-
-    pub fn disk(&self) -> Arc<DirDisk> {
-        self.disk.clone()
-    }
-
-    fn takes_new(&self) -> bool {
-        self.config.takes_new && self.disk.fenced().is_none()
-    }
-}
-
-/// Deleted partitions on their way off the disk, in a thread of its own: with thousands of files that takes seconds, and no
-/// change of topics is to wait for it.
-struct Removal {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Removal {
-    fn start(paths: Vec<PathBuf>, upcalls: Arc<UpcallQueue>) -> io::Result<Removal> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new().name("removal".to_owned()).spawn(move || {
-            for path in paths {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                if let Err(error) = std::fs::remove_dir_all(&path) {
-                    upcalls.notice(Level::Warning, format!("cannot remove {}: {error}", path.display()));
-                }
-            }
-        })?;
-        Ok(Removal { stop, thread })
-    }
-
-    /// What is left is found by its name at the next start.
-    fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // It has panicked or it has ended: either way nothing is removed any more.
-        let _ = self.thread.join();
-    }
 }
 
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
@@ -169,8 +82,8 @@ impl Publisher {
         moves: Arc<Moves>,
         file_delete_delay: Duration,
     ) -> Publisher {
-        let when = Instant::now() + file_delete_delay;
-        let doomed = dirs.iter().flat_map(|dir| dir.log_dir.doomed()).map(|path| (when, path)).collect();
+        let mut removals = Removals::new(file_delete_delay, upcalls.clone());
+        dirs.iter().flat_map(|dir| dir.log_dir.doomed()).for_each(|path| removals.add(path));
         let recovering = Recovering::new(dirs.iter().map(|dir| &dir.log_dir));
         Publisher {
             dirs,
@@ -180,13 +93,11 @@ impl Publisher {
             budget,
             hosted: HashMap::new(),
             flushed_by_time: HashSet::new(),
-            doomed,
-            removal: None,
+            removals,
             placed: Vec::new(),
             moves,
             recovering,
             interrupted,
-            file_delete_delay,
             last_checkpoint: Instant::now(),
         }
     }
@@ -368,7 +279,7 @@ impl Publisher {
                 dir.log_count = dir.log_count.saturating_sub(1);
             }
             match log.rename_for_delete(&unique_suffix()) {
-                Ok(path) => self.doomed.push((Instant::now() + self.file_delete_delay, path)),
+                Ok(path) => self.removals.add(path),
                 Err(error) => self.upcalls.notice(Level::Error, format!("cannot delete a partition: {error}")),
             }
         }
@@ -481,7 +392,7 @@ impl Publisher {
 
     /// A partition has moved; what it left is to be removed.
     pub fn moved(&mut self, partition: &Partition, from: &Path, to: &Path, doomed: PathBuf) {
-        self.doomed.push((Instant::now() + self.file_delete_delay, doomed));
+        self.removals.add(doomed);
         if let Some(from) = self.dir_at(from) {
             self.dirs[from].log_count = self.dirs[from].log_count.saturating_sub(1);
         }
@@ -507,29 +418,12 @@ impl Publisher {
     /// Runs between jobs: removes what has been deleted long enough, and writes the checkpoints.
     pub fn tidy(&mut self) {
         let now = Instant::now();
-        self.remove_doomed(now);
+        self.removals.remove_due(now);
         self.flush_by_time();
         self.dirs.iter().for_each(|dir| dir.disk.look_at_room());
         if now.duration_since(self.last_checkpoint) >= CHECKPOINT_PERIOD {
             self.last_checkpoint = now;
             self.write_checkpoints(None);
-        }
-    }
-
-    fn remove_doomed(&mut self, now: Instant) {
-        if self.removal.as_ref().is_some_and(|removal| !removal.thread.is_finished()) {
-            return;
-        }
-        self.removal = None;
-        let due: Vec<PathBuf> = self.doomed.extract_if(.., |(when, _)| *when <= now).map(|(_, path)| path).collect();
-        if due.is_empty() {
-            return;
-        }
-        match Removal::start(due, self.upcalls.clone()) {
-            Ok(removal) => self.removal = Some(removal),
-            Err(error) => {
-                self.upcalls.notice(Level::Warning, format!("deleted logs stay until the next start: {error}"))
-            }
         }
     }
 
@@ -560,9 +454,7 @@ impl Publisher {
     /// Closes every log as after a clean stop, and says so in each directory where all of them could be.
     pub fn close(&mut self, broker_epoch: i64) {
         let now_ms = wall_clock_ms();
-        if let Some(removal) = self.removal.take() {
-            removal.stop();
-        }
+        self.removals.stop();
         for dir in &self.dirs {
             dir.disk.stop();
         }
