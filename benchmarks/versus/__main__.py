@@ -74,7 +74,8 @@ def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> Non
     """Starts all sides, runs every row and plot that was asked for, and fills in what is told."""
     form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None)
     sides: list[Broker] = [Ours(directory / "ours", "0" if given.pin else None)]
-    told |= {"machine": machine(), "form": asdict(form), "pinned": given.pin, "rows": {}, "verdicts": [], "growth": {}}
+    told |= {"machine": machine(), "form": asdict(form), "pinned": given.pin, "touched_memory": not given.leave_memory}
+    told |= {"rows": {}, "verdicts": [], "growth": {}}
     if not given.no_apache:
         kafka = Apache(directory / "apache", "0" if given.pin else None)
         kafka.jvm, scores = choose_jvm(given, directory, form)

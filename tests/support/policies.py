@@ -11,7 +11,7 @@ from tests.support.wire import create_topic
 
 
 class NamingPolicy:
-    """Refuses what it is told to, sleeps until it is released, and fails, by name."""
+    """Refuses topics, or sleeps until it is released, by their names."""
 
     release = threading.Event()
     entered = threading.Event()
