@@ -88,15 +88,19 @@ def newest() -> Iterator[ApacheTools]:
 
 
 def life(tool: object, directory: Path, lines: dict[str, str], calls: list[str]) -> list[Done]:
-    """What a tool says to these calls, in a directory that is new and always the same: its name tells the order."""
+    """What a tool says to these calls, in a directory that is new and always the same: its name tells the order.
+    Which of several formatted directories an error names is the JDK's choice (a HashMap that is copied)."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     file = directory / "server.properties"
     file.write_text("".join(f"{key}={value}\n" for key, value in lines.items()).replace("DATA", str(directory / "data")))
+    data = f"{lines['log.dirs']},{lines.get('metadata.log.dir', '')}".replace("DATA", str(directory / "data"))
+    formatted = "|".join(re.escape(each) for each in data.split(",") if each)
     found = []
     for call in calls:
         done = tool(TOOL, *call.format(file=file).split())  # type: ignore[operator]
-        found.append(Done(done.code, re.sub(r"(?<=directory\.id=)[\w-]{22}", "ID", done.out), done.err))
+        err = re.sub(rf"(?<=^Log directory )(?:{formatted})(?= is already)", "ONE", done.err)
+        found.append(Done(done.code, re.sub(r"(?<=directory\.id=)[\w-]{22}", "ID", done.out), err))
     return found
 
 
