@@ -8,16 +8,18 @@ coordinator over `__consumer_offsets`, the transaction coordinator over `__trans
 INVARIANT: `handle` and `expire` decide and change nothing; `apply` alone changes what the log makes true, and
 `observe` alone changes what the log does not carry (a heartbeat's metadata offset, a session's state).
 INVARIANT: a shard's logged state is a function of its log: replaying the same records gives the same state.
-INVARIANT: nobody changes a value once it is made. What is made for every request is a slotted dataclass without `frozen`,
-which would take ten times as long to make; a tuple takes twice as long to read.
+INVARIANT: nobody changes a value once it is made. Values are frozen structs of msgspec: made in a tenth of a microsecond, where a
+frozen dataclass takes half of one, and their classes in 15 instead of 500, which is a good part of a start. A tuple takes twice
+as long to read.
 
 What it deliberately is not: a runtime. Ordering, batching, parking and timers live in `cluster.coordinator.runtime`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+from msgspec import Struct
 
 Millis = int
 """Milliseconds. As a point in time: on whichever clock the caller of the state machine lives by."""
@@ -26,7 +28,7 @@ Offset = int
 Ticket = int
 """Names one pending request for the one who must be answered; opaque to every state machine."""
 Effect = Any
-"""What a state machine asks of its driver: one of a machine's own frozen dataclasses."""
+"""What a state machine asks of its driver: one of a machine's own frozen structs."""
 
 Request = TypeVar("Request", contravariant=True)
 Record = TypeVar("Record", contravariant=True)
@@ -74,8 +76,7 @@ class TransactionalBatch(NamedTuple):
     coordinator_epoch: int = -1
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a decision came to.
 
     records:  appended in one batch where `atomic`, else the runtime may spread them over several; applied in order.

@@ -14,10 +14,10 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec import Struct
 
 from cluster.broker.answering import in_task
 from cluster.coordinator import values
@@ -48,8 +48,7 @@ log = logging.getLogger("pykafkacore.coordinator")
 READ_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorKind:
+class CoordinatorKind(Struct, frozen=True):
     """What tells one coordinator from another."""
 
     topic: str

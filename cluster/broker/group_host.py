@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec.structs import replace
 
 from cluster.broker.coordinator_host import CoordinatorHost, CoordinatorKind
 from cluster.coordinator.group import records

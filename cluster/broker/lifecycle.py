@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import trio
+from msgspec import Struct
 
 from cluster.config.node import SECURITY_PROTOCOLS, NodeSettings
 from cluster.metadata.features import SUPPORTED
@@ -54,8 +54,7 @@ def controller_registration(node: NodeSettings, incarnation_id: bytes, ports: di
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OwnDirectories:
+class OwnDirectories(Struct, frozen=True):
     """Ids of the log directories that could be used at the start; `failed()` tells which could not since."""
 
     ids: list[bytes]

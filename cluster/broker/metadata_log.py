@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from cluster.broker.storage import METADATA_DIR, METADATA_TOPIC_ID, StorageError, write_atomically
 from cluster.metadata.apply import WorkingImage

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from cluster.config.properties import parse_properties
 from cluster.raft.messages import BOOTSTRAP_SNAPSHOT, Endpoint, ReplicaKey, Voter
@@ -25,8 +26,7 @@ class StorageError(Exception):
     """A directory is not what it should be; the message names it and the way out."""
 
 
-@dataclass(frozen=True, slots=True)
-class MetaProperties:
+class MetaProperties(Struct, frozen=True):
     cluster_id: str
     node_id: int
     directory_id: Uuid
@@ -124,8 +124,7 @@ def load_directories(directories: Iterable[str], node_id: int) -> list[MetaPrope
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """What to format.
 
     `voters` None: the quorum is found elsewhere, or stands in controller.quorum.voters (then kraft_version is 0).

@@ -20,8 +20,9 @@ keys that a topic or group inherits from, the one that wins first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 REQUIRED = "!"
 
@@ -610,8 +611,7 @@ metrics      list  ""      any           medium
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True):
     """One key. `default` is text, None for null, or REQUIRED."""
 
     name: str

@@ -8,8 +8,9 @@ Sources: KIP-103, KIP-291, KIP-500, KIP-631, KIP-853 and the behaviour of Kafka 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from cluster.config.values import ConfigError, parse_address
 
@@ -20,8 +21,7 @@ SECURITY_PROTOCOLS = {"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL":
 SUPPORTED_PROTOCOLS = ("PLAINTEXT",)
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """A named endpoint. An empty host means all interfaces."""
 
     name: str
@@ -30,8 +30,7 @@ class Listener:
     security_protocol: str = "PLAINTEXT"
 
 
-@dataclass(frozen=True, slots=True)
-class VoterAddress:
+class VoterAddress(Struct, frozen=True):
     """An entry of controller.quorum.voters."""
 
     node_id: int
@@ -39,8 +38,7 @@ class VoterAddress:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
+class NodeSettings(Struct, frozen=True):
     """Everything about this node that holds for the life of the process."""
 
     node_id: int

@@ -7,7 +7,7 @@ Sources: the format as java.util.Properties reads it (escapes, continuations, th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _WHITESPACE = " \t\f"
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
@@ -17,8 +17,7 @@ class PropertiesError(ValueError):
     """Text that is not a properties file; names the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
+class Property(Struct, frozen=True):
     """A value and the line, counted from one, on which its key stands."""
 
     value: str

@@ -10,9 +10,10 @@ Sources: Kafka's documentation of DescribeConfigs; checked against a running 4.4
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from cluster.config.definitions import (
     MILLISECONDS_PER,
@@ -48,8 +49,7 @@ class Source(IntEnum):
     GROUP = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Synonym:
+class Synonym(Struct, frozen=True):
     """One layer's say about a value; sensitive values are None."""
 
     name: str
@@ -57,8 +57,7 @@ class Synonym:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """One key as DescribeConfigs answers it."""
 
     name: str

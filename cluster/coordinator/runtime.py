@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
+
+from msgspec import Struct
 
 from cluster.coordinator.standing import ALL, KeptAnswers, StandingAnswers
 from cluster.shard import LATER, CancelTimer, Outcome, SetTimer, Timer, TransactionalBatch
@@ -29,8 +30,7 @@ from pykafkacore.protocol.errors import ApiError, Code
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """Append these values as one batch, which must start at `base_offset`; else call `append_failed`."""
 
     leader_epoch: int
@@ -39,40 +39,35 @@ class Append:
     transaction: TransactionalBatch | None = None
 
 
-@dataclass(slots=True)
-class Respond:
+class Respond(Struct, frozen=True):
     ticket: int
     response: Any
     scope: int | None = None
     """Of an answer that stands: whoever keeps it asks `stands` first."""
 
 
-@dataclass(slots=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """The whole request failed; dispatch makes its response of the error."""
 
     ticket: int
     error: ApiError
 
 
-@dataclass(frozen=True, slots=True)
-class Faulted:
+class Faulted(Struct, frozen=True):
     """A decision raised what it never should. Nothing has changed by it, or a `Dropped` follows; somebody should read this."""
 
     ticket: int | None
     exception: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """The shard is gone. While still leader: load a new one from the log and call `start`."""
 
     leader_epoch: int
     reason: str
 
 
-@dataclass(slots=True)
-class Perform:
+class Perform(Struct, frozen=True):
     """What a decision asked of its host, now that the decision is committed."""
 
     effect: Any

@@ -11,9 +11,10 @@ The schemas are those of `pykafkacore.protocol.schemas.coordinator_records`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct
 
 from pykafkacore.protocol.log_records import (
     decode_coordinator_key,
@@ -31,8 +32,7 @@ KEPT_LENGTH_MAX = 256
 """Of a name, in characters. What is made of a longer one is not kept: clients choose names, and many of them are remembered."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """`body` is the decoded request; `api_name` and `api_version` say which. `client_host` is the address as text;
     `fresh_id` is a UUID that nobody else was given, where a member may have no name yet."""
 
@@ -45,8 +45,7 @@ class Request:
     fresh_id: str = ""
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct, frozen=True):
     key_message: Message
     key: Any
     value_message: Message

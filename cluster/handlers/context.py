@@ -6,8 +6,9 @@ Not here: anything that performs I/O. The shell (`cluster.broker`) fills these i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from cluster.config.node import NodeSettings
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 ANONYMOUS = "User:ANONYMOUS"
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request, decoded."""
 
     api: Api

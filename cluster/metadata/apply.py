@@ -12,10 +12,11 @@ Sources: PROTOCOL E.6.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from immutables import Map
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cluster.metadata import records as r
 from cluster.metadata.image import (
@@ -37,8 +38,7 @@ class InconsistentLog(AssertionError):
     """The log says something that cannot follow from what it said before."""
 
 
-@dataclass(slots=True)
-class ImageDelta:
+class ImageDelta(Struct):
     """What changed between two images. Sets hold keys; look the values up in `before` and `after`."""
 
     before: MetadataImage

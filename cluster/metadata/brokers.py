@@ -18,8 +18,10 @@ Sources: KIP-631, KIP-841, KIP-858, KIP-966; PROTOCOL E.9.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cluster.metadata import records as r
 from cluster.metadata.apply import WorkingImage
@@ -37,8 +39,7 @@ SESSION = "session"
 NO_OFFSET_LIMIT = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """A broker was heard of: its session lasts until `deadline`."""
 
     broker_id: int
@@ -48,8 +49,7 @@ class Heard:
     shutdown_offset: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True):
     broker_id: int
 
 

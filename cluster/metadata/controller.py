@@ -19,8 +19,9 @@ Not here: who may ask (the handlers authorise first), and anything that touches 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from cluster.metadata import brokers, configs, features, isr, producer_ids, reassignment, topics
 from cluster.metadata import records as r
@@ -156,8 +157,7 @@ class Controller:
         return Outcome(written, timers=(again,), facts=(_NoOpChecked(state.next_offset + len(written)),))
 
 
-@dataclass(frozen=True, slots=True)
-class _NoOpChecked:
+class _NoOpChecked(Struct, frozen=True):
     offset: int
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from immutables import Map
+from msgspec import Struct, field
 
 from cluster.config.settings import BrokerSettings
 from cluster.metadata import records as r
@@ -15,8 +15,7 @@ from pykafkacore.protocol.errors import ApiError, Code
 from pykafkacore.protocol.types import Uuid, uuid_is_reserved
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerRequest:
+class ControllerRequest(Struct, frozen=True):
     """A request that has been authorised. `context` is the handlers' own (principal, client host...)."""
 
     api_key: int
@@ -42,16 +41,14 @@ class ControllerSettings:
         self.no_op_interval_ms: int = broker["metadata.max.idle.interval.ms"]
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
+class Policies(Struct, frozen=True):
     """The user's policies; None allows all that is valid."""
 
     create_topic: Any = None
     alter_config: Any = None
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Struct):
     """What heartbeats say of a broker and no log carries. `deadline` passed: it may be fenced, its id taken over."""
 
     broker_epoch: int
@@ -60,8 +57,7 @@ class Session:
     shutdown_offset: int | None = None
 
 
-@dataclass(slots=True)
-class ControllerState:
+class ControllerState(Struct):
     """What the subjects decide on."""
 
     settings: ControllerSettings

@@ -8,10 +8,10 @@ Sources: the record table in PROTOCOL E.6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from immutables import Map
+from msgspec import Struct
 
 from cluster.metadata.records import NO_LEADER, RESOURCE_BROKER, RESOURCE_TOPIC
 from pykafkacore.protocol.types import DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Uuid
@@ -60,16 +60,14 @@ class TopicImage(NamedTuple):
     partitions: Map[int, PartitionImage]
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerImage:
+class ListenerImage(Struct, frozen=True):
     name: str
     host: str
     port: int
     security_protocol: int
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerImage:
+class BrokerImage(Struct, frozen=True):
     broker_id: int
     broker_epoch: int
     incarnation_id: Uuid
@@ -102,8 +100,7 @@ class BrokerImage:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerImage:
+class ControllerImage(Struct, frozen=True):
     controller_id: int
     incarnation_id: Uuid
     zk_migration_ready: bool
@@ -164,8 +161,7 @@ class ImageReads:
         return default
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataImage(ImageReads):
+class MetadataImage(Struct, ImageReads, frozen=True):
     """As of `offset` (exclusive). Values of ACLs, credentials and tokens are the records' own bodies."""
 
     offset: int = 0

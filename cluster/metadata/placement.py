@@ -10,8 +10,9 @@ so that no two brokers mirror each other.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from pykafkacore.protocol.errors import ApiError, Code
 
@@ -22,8 +23,7 @@ class RandomSource(Protocol):
     def randbytes(self, count: int) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class UsableBroker:
+class UsableBroker(Struct, frozen=True):
     broker_id: int
     rack: str | None
     is_fenced: bool

@@ -10,14 +10,14 @@ What it deliberately is not: the extension (`plane/native.py` is its one importe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Uuid = bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TopicView:
+class TopicView(Struct, frozen=True):
     """A topic of which this broker hosts a partition, with its effective data plane settings (see metadata/view.py)."""
 
     topic_id: Uuid
@@ -25,8 +25,7 @@ class TopicView:
     settings: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionView:
+class PartitionView(Struct, frozen=True):
     """A partition as committed. A broker that is missing from `replicas` no longer hosts it: stop it here."""
 
     topic_id: Uuid
@@ -40,8 +39,7 @@ class PartitionView:
     directory_id: Uuid
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerEndpoint:
+class BrokerEndpoint(Struct, frozen=True):
     """A registered, unfenced broker on the inter-broker listener."""
 
     node_id: int
@@ -50,8 +48,7 @@ class BrokerEndpoint:
     rack: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ViewDelta:
+class ViewDelta(Struct, frozen=True):
     """What changed up to `metadata_offset` (exclusive). `brokers` is the whole set, or None where none changed."""
 
     metadata_offset: int

@@ -7,8 +7,9 @@ the next. Each effect says below what must be true before the one after it may s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from cluster.raft.messages import Batch, Endpoint, SnapshotId, Voter
 from cluster.raft.state import QuorumState
@@ -16,23 +17,20 @@ from cluster.raft.state import QuorumState
 # --- effects --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PersistQuorumState:
+class PersistQuorumState(Struct, frozen=True):
     """PERSIST BEFORE SEND: written, fsynced and renamed into place before the next effect starts. A vote or an epoch
     that was told to anyone must survive a power loss."""
 
     state: QuorumState
 
 
-@dataclass(frozen=True, slots=True)
-class AppendToLog:
+class AppendToLog(Struct, frozen=True):
     """Written (readable by offset) before the next effect; NOT yet durable: durability is asked for with Flush."""
 
     batches: tuple[Batch, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(Struct, frozen=True):
     """May run behind: the driver reports `LogFlushed(end_offset)` after an fsync that began after the appends below
     `end_offset`. Several may be answered by one fsync. The node counts nothing as its own acknowledgement before.
     `truncation_count` is handed back as it is: a report from before a truncation says nothing about what came after."""
@@ -41,15 +39,13 @@ class Flush:
     truncation_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TruncateLog:
+class TruncateLog(Struct, frozen=True):
     """All at and above `end_offset` is gone before the next effect; later appends start there."""
 
     end_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """A node id below -1 is a bootstrap server whose node id nobody knows."""
 
     node_id: int
@@ -57,8 +53,7 @@ class Destination:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Answered with `Responded(request_id, ...)`, with None where no answer came. Sent only after every earlier
     PersistQuorumState is durable."""
 
@@ -68,36 +63,31 @@ class Send:
     timeout_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """Sent only after every earlier PersistQuorumState is durable. Holes (records, snapshot bytes) are filled now."""
 
     ticket: int
     response: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """Every record below `high_watermark` is committed for ever."""
 
     high_watermark: int
 
 
-@dataclass(frozen=True, slots=True)
-class BecameLeader:
+class BecameLeader(Struct, frozen=True):
     """The node leads `leader_epoch` from `epoch_start_offset` on. Decide nothing before Committed passes it."""
 
     leader_epoch: int
     epoch_start_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class LostLeadership:
+class LostLeadership(Struct, frozen=True):
     leader_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderChanged:
+class LeaderChanged(Struct, frozen=True):
     """News for whoever routes requests to the active controller. `leader_id` -1: not known."""
 
     leader_id: int
@@ -105,16 +95,14 @@ class LeaderChanged:
     endpoint: Endpoint | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalRefused:
+class ProposalRefused(Struct, frozen=True):
     """Nothing of the proposal was appended."""
 
     leader_epoch: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSnapshotChunk:
+class WriteSnapshotChunk(Struct, frozen=True):
     """Written to the `.part` file of `snapshot_id` at `position`; position 0 starts it anew."""
 
     snapshot_id: SnapshotId
@@ -122,8 +110,7 @@ class WriteSnapshotChunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LoadSnapshot:
+class LoadSnapshot(Struct, frozen=True):
     """The `.part` file is whole: check it, fsync, rename, drop the whole log, start it at the snapshot's end, reset the
     metadata image to it; then report `SnapshotLoaded` (or `SnapshotRefused` where the file is bad, with the log left as
     it was). Done and reported before any other event: until then the node speaks of a log that is gone."""
@@ -134,33 +121,28 @@ class LoadSnapshot:
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time has passed; due at `node.deadline()`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     ticket: int
     request: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Responded:
+class Responded(Struct, frozen=True):
     """`response` None: refused, cut off or timed out."""
 
     request_id: int
     response: Any
 
 
-@dataclass(frozen=True, slots=True)
-class LogFlushed:
+class LogFlushed(Struct, frozen=True):
     end_offset: int
     truncation_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Propose:
+class Propose(Struct, frozen=True):
     """Append these record values as one batch, if still leader of `leader_epoch` and the log ends where expected."""
 
     leader_epoch: int
@@ -168,16 +150,14 @@ class Propose:
     records: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotTaken:
+class SnapshotTaken(Struct, frozen=True):
     """This node has made a snapshot of its own committed state; the log may have been cut up to `log_start_offset`."""
 
     snapshot_id: SnapshotId
     log_start_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotLoaded:
+class SnapshotLoaded(Struct, frozen=True):
     """Answers LoadSnapshot, with what the snapshot's control records say (None: says nothing)."""
 
     snapshot_id: SnapshotId
@@ -185,13 +165,11 @@ class SnapshotLoaded:
     voters: tuple[Voter, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRefused:
+class SnapshotRefused(Struct, frozen=True):
     snapshot_id: SnapshotId
 
 
-@dataclass(frozen=True, slots=True)
-class Resign:
+class Resign(Struct, frozen=True):
     """Graceful stop, or a controller that failed: give leadership away. Others take no notice."""
 
 

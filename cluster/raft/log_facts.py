@@ -7,13 +7,13 @@ INVARIANT: epochs rise strictly, and so do their start offsets.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from cluster.raft.messages import BOOTSTRAP_SNAPSHOT, Batch, SnapshotId
 
 
-@dataclass(slots=True)
-class LogFacts:
+class LogFacts(Struct):
     start_offset: int = 0
     end_offset: int = 0
     flushed_offset: int = 0

@@ -6,24 +6,23 @@ Sources: KIP-595 (Vote, Begin/EndQuorumEpoch, Fetch), KIP-630 (FetchSnapshot), K
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Uuid = bytes
 ZERO_UUID = bytes(16)
 NO_NODE = -1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ReplicaKey:
+class ReplicaKey(Struct, frozen=True, order=True):
     """A replica is its node id and its directory id; a zero directory id is one that nobody knows (kraft.version 0)."""
 
     node_id: int
     directory_id: Uuid = ZERO_UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Where a listener of a controller is reached."""
 
     name: str
@@ -31,8 +30,7 @@ class Endpoint:
     port: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SnapshotId:
+class SnapshotId(Struct, frozen=True, order=True):
     """The first offset that the snapshot does not contain, and the leader epoch of the last one that it does."""
 
     end_offset: int
@@ -42,8 +40,7 @@ class SnapshotId:
 BOOTSTRAP_SNAPSHOT = SnapshotId(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Voter:
+class Voter(Struct, frozen=True):
     key: ReplicaKey
     endpoints: tuple[Endpoint, ...] = ()
     kraft_version_min: int = 0
@@ -53,28 +50,24 @@ class Voter:
 # --- control records: facts that Raft itself writes into the log ---------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderChange:
+class LeaderChange(Struct, frozen=True):
     leader_id: int
     voter_ids: tuple[int, ...]
     granting_voter_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KRaftVersion:
+class KRaftVersion(Struct, frozen=True):
     kraft_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Voters:
+class Voters(Struct, frozen=True):
     voters: tuple[Voter, ...]
 
 
 ControlRecord = LeaderChange | KRaftVersion | Voters
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """A batch as Raft needs to know it. `end_offset` is exclusive.
 
     Either `records` (values that a leader appends; the driver makes a batch of them), or `control` (the same), or
@@ -92,8 +85,7 @@ class Batch:
 # --- requests and responses ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class VoteRequest:
+class VoteRequest(Struct, frozen=True):
     cluster_id: str | None
     to: ReplicaKey
     candidate: ReplicaKey
@@ -103,8 +95,7 @@ class VoteRequest:
     pre_vote: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BeginQuorumEpochRequest:
+class BeginQuorumEpochRequest(Struct, frozen=True):
     cluster_id: str | None
     to: ReplicaKey
     leader_id: int
@@ -112,8 +103,7 @@ class BeginQuorumEpochRequest:
     leader_endpoints: tuple[Endpoint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EndQuorumEpochRequest:
+class EndQuorumEpochRequest(Struct, frozen=True):
     cluster_id: str | None
     leader_id: int
     leader_epoch: int
@@ -121,8 +111,7 @@ class EndQuorumEpochRequest:
     leader_endpoints: tuple[Endpoint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FetchRequest:
+class FetchRequest(Struct, frozen=True):
     """`high_watermark` is the follower's own (-1 unknown), or None where the API version cannot say it."""
 
     cluster_id: str | None
@@ -135,8 +124,7 @@ class FetchRequest:
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchSnapshotRequest:
+class FetchSnapshotRequest(Struct, frozen=True):
     cluster_id: str | None
     replica: ReplicaKey
     leader_epoch: int
@@ -145,13 +133,11 @@ class FetchSnapshotRequest:
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ApiVersionsProbe:
+class ApiVersionsProbe(Struct, frozen=True):
     """Asks a would-be voter which range of kraft.version it supports."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddVoterRequest:
+class AddVoterRequest(Struct, frozen=True):
     cluster_id: str | None
     voter: ReplicaKey
     endpoints: tuple[Endpoint, ...]
@@ -159,21 +145,18 @@ class AddVoterRequest:
     ack_when_committed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveVoterRequest:
+class RemoveVoterRequest(Struct, frozen=True):
     cluster_id: str | None
     voter: ReplicaKey
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateVoterRequest:
+class UpdateVoterRequest(Struct, frozen=True):
     cluster_id: str | None
     leader_epoch: int
     voter: Voter
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumResponse:
+class QuorumResponse(Struct, frozen=True):
     """The answer to Vote, BeginQuorumEpoch, EndQuorumEpoch, and to voter changes. The current leader is always told."""
 
     error: int = 0
@@ -184,8 +167,7 @@ class QuorumResponse:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchResponse:
+class FetchResponse(Struct, frozen=True):
     """A leader leaves a hole: `records_from` says where the driver reads up to `max_bytes`; `batches` arrive."""
 
     error: int = 0
@@ -202,8 +184,7 @@ class FetchResponse:
     batches: tuple[Batch, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FetchSnapshotResponse:
+class FetchSnapshotResponse(Struct, frozen=True):
     """A leader leaves a hole where error is 0: the driver fills `size` and `data` from the named snapshot, or answers
     SNAPSHOT_NOT_FOUND or POSITION_OUT_OF_RANGE."""
 
@@ -218,8 +199,7 @@ class FetchSnapshotResponse:
     data: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiVersionsProbed:
+class ApiVersionsProbed(Struct, frozen=True):
     error: int = 0
     kraft_version_min: int = 0
     kraft_version_max: int = 0

@@ -26,8 +26,9 @@ Sources: KIP-595, KIP-853, KIP-996; PROTOCOL E.3-E.5.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg
@@ -56,8 +57,7 @@ class RandomSource(Protocol):
     def randrange(self, stop: int, /) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RaftConfig:
+class RaftConfig(Struct, frozen=True):
     """Names after `controller.quorum.*`. `bootstrap_servers`: where to look for a leader besides the voters."""
 
     node_id: int
@@ -78,8 +78,7 @@ class RaftConfig:
     kraft_version_max: int = 1
 
 
-@dataclass(slots=True)
-class _InFlight:
+class _InFlight(Struct):
     peer: int
     kind: str
     deadline: int

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from cluster.raft.messages import ReplicaKey, SnapshotId, Voter
 
 
-@dataclass(slots=True)
-class Unattached:
+class Unattached(Struct):
     """Knows the epoch; perhaps a vote, perhaps a leader that it cannot reach."""
 
     election_deadline: int
 
 
-@dataclass(slots=True)
-class Prospective:
+class Prospective(Struct):
     """Asks whether it could win before it disturbs anybody (KIP-996). True, False, or None while unanswered."""
 
     election_deadline: int
@@ -23,22 +21,19 @@ class Prospective:
     majority: int
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(Struct):
     election_deadline: int
     votes: dict[int, bool | None]
     majority: int
 
 
-@dataclass(slots=True)
-class FetchingSnapshot:
+class FetchingSnapshot(Struct):
     snapshot_id: SnapshotId
     position: int = 0
     is_loading: bool = False
 
 
-@dataclass(slots=True)
-class Follower:
+class Follower(Struct):
     fetch_deadline: int
     has_fetched: bool = False
     """Once true, this follower refuses pre-votes: it has seen that its leader lives."""
@@ -47,8 +42,7 @@ class Follower:
     update_voter_is_done: bool = False
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """What a leader knows of one replica."""
 
     key: ReplicaKey
@@ -60,8 +54,7 @@ class Progress:
     """When to tell this voter (again) who leads, unless it fetches."""
 
 
-@dataclass(slots=True)
-class ParkedFetch:
+class ParkedFetch(Struct):
     ticket: int
     replica: ReplicaKey
     fetch_offset: int
@@ -70,8 +63,7 @@ class ParkedFetch:
     deadline: int
 
 
-@dataclass(slots=True)
-class VoterChange:
+class VoterChange(Struct):
     """A change of the voter set on its way. Stages: probe (ask the range), catch_up, commit (it is in the log)."""
 
     ticket: int
@@ -84,8 +76,7 @@ class VoterChange:
     is_answered: bool = False
 
 
-@dataclass(slots=True)
-class Leader:
+class Leader(Struct):
     epoch_start_offset: int
     since_ms: int
     granting_voter_ids: tuple[int, ...]
@@ -94,8 +85,7 @@ class Leader:
     change: VoterChange | None = None
 
 
-@dataclass(slots=True)
-class Resigned:
+class Resigned(Struct):
     election_deadline: int
     preferred_candidates: tuple[ReplicaKey, ...]
     unacknowledged: set[int]

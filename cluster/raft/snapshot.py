@@ -11,7 +11,8 @@ Source: PROTOCOL C.7, KIP-630, KIP-853.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cluster.raft import messages as msg
 from cluster.raft.batches import Crc, Decompress, crc32c, encode_control, encode_records, read_batches
@@ -70,8 +71,7 @@ def build_snapshot(
     yield encode_records(offset, epoch, last, timestamp_ms, True, crc)
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedSnapshot:
+class ParsedSnapshot(Struct, frozen=True):
     last_contained_log_timestamp_ms: int
     kraft_version: int | None
     voters: tuple[Voter, ...] | None

@@ -7,14 +7,13 @@ Source: Apache Kafka's QuorumStateData; PROTOCOL C.6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from cluster.raft.messages import NO_NODE, ZERO_UUID, ReplicaKey
 from pykafkacore.protocol.types import uuid_from_text, uuid_to_text
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumState:
+class QuorumState(Struct, frozen=True):
     leader_epoch: int = 0
     leader_id: int = NO_NODE
     voted: ReplicaKey | None = None

@@ -11,7 +11,7 @@ Every failure is answered with the code that Kafka gives; REQUEST_TIMED_OUT asks
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg

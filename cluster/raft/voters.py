@@ -9,13 +9,13 @@ Not here: the steps of a change in flight (voter_changes.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cluster.raft.messages import ZERO_UUID, Endpoint, ReplicaKey, Voter
 
 
-@dataclass(frozen=True, slots=True)
-class VoterSet:
+class VoterSet(Struct, frozen=True):
     voters: tuple[Voter, ...] = ()
 
     @property

@@ -12,8 +12,9 @@ raises ApiError. Sources: PROTOCOL E.1, E.2; KIP-595, KIP-853.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from cluster.raft import messages as msg
 from cluster.raft.batches import Crc, crc32c, read_batches

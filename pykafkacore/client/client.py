@@ -8,10 +8,10 @@ What it is not: batching (producer.py), shapes of admin requests (admin.py), gro
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
+from msgspec import Struct
 
 from pykafkacore.client.connection import Connection, ConnectionClosed
 from pykafkacore.client.metadata import ClusterMetadata, read_metadata
@@ -33,8 +33,7 @@ LATEST = -1
 EARLIEST = -2
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedPartition:
+class FetchedPartition(Struct, frozen=True):
     """One answer to a fetch of one partition."""
 
     high_watermark: int
@@ -60,8 +59,7 @@ class FetchedPartition:
         return max([self.fetch_offset, *(batch.last_offset + 1 for batch in self.batches)])
 
 
-@dataclass(frozen=True, slots=True)
-class Produced:
+class Produced(Struct, frozen=True):
     """Where a batch went; offsets are -1 when no answer was asked for."""
 
     base_offset: int = -1

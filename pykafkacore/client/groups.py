@@ -8,8 +8,9 @@ DescribeGroups where that finds no such group. Of the two reasons the first is t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pykafkacore.protocol.apis import api
 from pykafkacore.protocol.errors import ApiError, Code, code_of
@@ -27,23 +28,20 @@ OFFSETS_BY_NAME = 9
 Place = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinator:
+class Coordinator(Struct, frozen=True):
     node_id: int
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class ListedGroup:
+class ListedGroup(Struct, frozen=True):
     group_id: str
     protocol_type: str
     state: str
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class GroupMember:
+class GroupMember(Struct, frozen=True):
     """What a classic group does not tell of its members is None."""
 
     member_id: str
@@ -57,8 +55,7 @@ class GroupMember:
     """Whether it speaks the consumer protocol; None where the group's version does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedGroup:
+class DescribedGroup(Struct, frozen=True):
     group_id: str
     state: str
     assignor: str
@@ -68,8 +65,7 @@ class DescribedGroup:
     assignment_epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedOffset:
+class CommittedOffset(Struct, frozen=True):
     offset: int
     leader_epoch: int | None = None
     metadata: str = ""

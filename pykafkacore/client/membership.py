@@ -10,10 +10,10 @@ Sources: KIP-848 (consumer), KIP-62, KIP-345, KIP-394, KIP-429 (classic; eager, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
+from msgspec import Struct
 
 from pykafkacore.client.groups import CONSUMER_PROTOCOL, ask_coordinator, raise_for, read_assignment
 from pykafkacore.protocol.apis import api
@@ -38,8 +38,7 @@ TOPICS_CHECK_MS = 30_000
 MISSING_TOPICS_CHECK_MS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(Struct, frozen=True):
     """What a member wants, and what it is; `topics` or `pattern` is given. `chooses` tells whether the pattern, which means
     what the caller says it means, has a topic among its own."""
 

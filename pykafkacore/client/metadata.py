@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pykafkacore.protocol.errors import Code, code_of
 from pykafkacore.protocol.types import ZERO_UUID
@@ -12,16 +13,14 @@ if TYPE_CHECKING:
     from pykafkacore.protocol.types import Uuid
 
 
-@dataclass(frozen=True, slots=True)
-class NodeMetadata:
+class NodeMetadata(Struct, frozen=True):
     node_id: int
     host: str
     port: int
     rack: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionMetadata:
+class PartitionMetadata(Struct, frozen=True):
     partition: int
     leader_id: int
     leader_epoch: int
@@ -31,8 +30,7 @@ class PartitionMetadata:
     error: Code
 
 
-@dataclass(frozen=True, slots=True)
-class TopicMetadata:
+class TopicMetadata(Struct, frozen=True):
     name: str
     topic_id: Uuid
     is_internal: bool
@@ -40,8 +38,7 @@ class TopicMetadata:
     partitions: dict[int, PartitionMetadata]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterMetadata:
+class ClusterMetadata(Struct, frozen=True):
     """One answer to a Metadata request, with older knowledge about other topics kept."""
 
     cluster_id: str | None = None

@@ -7,9 +7,10 @@ Layout: PROTOCOL of the project, record batch v2; the CRC-32C covers everything 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from struct import Struct
+import struct
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from pykafkacore.client.codecs import INFLATED_BYTES_MAX, Codec, CodecError, compress, decompress
 from pykafkacore.protocol.types import MalformedMessage, decode_zigzag, encode_zigzag
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 # base offset, batch length, leader epoch, magic, crc | attributes, last offset delta, base and max timestamp,
 # producer id, epoch, base sequence, record count
-_PREFIX = Struct(">qiibI")
-_REST = Struct(">hiqqqhii")
+_PREFIX = struct.Struct(">qiibI")
+_REST = struct.Struct(">hiqqqhii")
 _BATCH_OVERHEAD_BYTES = 12
 _HEADER_BYTES = _PREFIX.size + _REST.size
 
@@ -29,8 +30,7 @@ _IS_TRANSACTIONAL = 0x10
 _IS_CONTROL = 0x20
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A record. The offset is meaningful only in what was read, the timestamp -1 when the batch has none."""
 
     value: bytes | None
@@ -40,8 +40,7 @@ class Record:
     offset: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """A batch that was read, with its records inflated."""
 
     base_offset: int

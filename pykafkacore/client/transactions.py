@@ -6,8 +6,9 @@ What it is not: a transactional producer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pykafkacore.client.groups import TRANSACTION, ask_coordinator, by_topic
 from pykafkacore.protocol.apis import api
@@ -23,8 +24,7 @@ Place = tuple[str, int]
 TERMINATED_TIMEOUT_MS = 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionState:
+class TransactionState(Struct, frozen=True):
     coordinator_id: int
     transactional_id: str
     producer_id: int
@@ -36,15 +36,13 @@ class TransactionState:
     partitions: tuple[Place, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ListedTransaction:
+class ListedTransaction(Struct, frozen=True):
     transactional_id: str
     producer_id: int
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveProducer:
+class ActiveProducer(Struct, frozen=True):
     """A producer as a partition knows it; -1 stands for what is not known."""
 
     producer_id: int

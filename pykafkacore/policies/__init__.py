@@ -1,6 +1,6 @@
 """What users may replace: policies that refuse new topics or changes of configs, named in the broker's file.
 
-What it is: the shapes a policy has (Protocols), what it is told (frozen dataclasses), how it says no
+What it is: the shapes a policy has (Protocols), what it is told (frozen structs), how it says no
 (PolicyViolation), and the loader of a dotted path.
 What it is not: policies themselves; without one, everything that is valid is allowed.
 Policies run on the active controller, once per topic or resource, before anything is written. They must answer at
@@ -18,9 +18,10 @@ once: the control plane waits for them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +37,7 @@ class PolicyLoadError(ValueError):
     """A dotted path that does not lead to a usable policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTopicRequestMetadata:
+class CreateTopicRequestMetadata(Struct, frozen=True):
     """A topic about to be created.
 
     Either `num_partitions` and `replication_factor` are given, or `replicas_assignments` (partition -> brokers) is;
@@ -51,16 +51,14 @@ class CreateTopicRequestMetadata:
     configs: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigResource:
+class ConfigResource(Struct, frozen=True):
     """What configs belong to: `type` is topic, broker, group or client_metrics; a broker named "" stands for all."""
 
     type: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class AlterConfigRequestMetadata:
+class AlterConfigRequestMetadata(Struct, frozen=True):
     """Configs about to be changed: their values afterwards, None for what is removed."""
 
     resource: ConfigResource

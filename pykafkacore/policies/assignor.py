@@ -17,15 +17,15 @@ broker's log says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class GroupMember:
+class GroupMember(Struct, frozen=True):
     """A member as an assignor sees it. `assigned` is what it was given last: topic id -> partitions."""
 
     member_id: str
@@ -35,8 +35,7 @@ class GroupMember:
     assigned: Mapping[bytes, Collection[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class SubscribedTopic:
+class SubscribedTopic(Struct, frozen=True):
     """`racks[partition]`: the racks of that partition's replicas, as far as known."""
 
     topic_id: bytes

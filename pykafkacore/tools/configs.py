@@ -9,8 +9,9 @@ Sources: KIP-226, KIP-339, KIP-524, KIP-714, KIP-848, and Apache's tool for the 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
 
 from pykafkacore.tools.common import (
     Parser,
@@ -86,8 +87,7 @@ def run(arguments: list[str]) -> int:
     return run_with_client(options, work, complain, complain)
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(Struct, frozen=True):
     """What configs belong to. Name None is all of a type, the empty name the default of a type."""
 
     type: str

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
 
 from pykafkacore.tools.common import (
     Parser,
@@ -125,8 +126,7 @@ _READER_HELP = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     acks: int
     codec: str
     is_idempotent: bool
@@ -151,15 +151,13 @@ def _producer_settings(options: Namespace, properties: dict[str, str]) -> Settin
 # ---- lines
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LineReader:
+class LineReader(Struct, frozen=True):
     """How a line becomes a record. Pure."""
 
     has_key: bool = False

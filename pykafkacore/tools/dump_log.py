@@ -9,11 +9,12 @@ KAFKA: findings do not change the exit code; a file that cannot be read at all e
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from struct import Struct
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from msgspec import Struct, field
 
 from pykafkacore.tools.common import Parser, ToolError, finish, handle_help
 
@@ -33,8 +34,8 @@ _OVERHEAD_BYTES = 12
 _BATCH_BYTES_MIN = 61
 _LEGACY_BYTES_MIN = 14
 _WARM_INDEX_BYTES = 8192
-_TXN_ENTRY = Struct(">hqqqq")
-_PRODUCER_ENTRY = Struct(">qhiqiqiq")
+_TXN_ENTRY = struct.Struct(">hqqqq")
+_PRODUCER_ENTRY = struct.Struct(">qhiqiqiq")
 _TEXT_DECODERS = (None, "org.apache.kafka.tools.api.StringDecoder", "org.apache.kafka.tools.api.DefaultDecoder")
 
 
@@ -113,8 +114,7 @@ def _decoder(options: Namespace) -> Decoder | None:
     return getattr(record_text, name)  # type: ignore[no-any-return]
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """What does not fit, by kind and file, in the order in which it was found."""
 
     index: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
@@ -296,8 +296,7 @@ def _dump_log(
 # ---- indexes
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """Entries of an index as they stand in the file: (key, value) pairs, where the key of a time index is a time."""
 
     entries: list[tuple[int, int]]
@@ -336,7 +335,7 @@ def read_index(path: str) -> Index:
     base = base_offset_of(path)
     with open(path, "rb") as file:
         data = file.read()
-    entries = [(base + offset, position) for offset, position in Struct(">ii").iter_unpack(data[: len(data) // 8 * 8])]
+    entries = [(base + offset, position) for offset, position in struct.Struct(">ii").iter_unpack(data[: len(data) // 8 * 8])]
     return Index(entries, base, len(data) % 8)
 
 
@@ -345,7 +344,7 @@ def read_time_index(path: str) -> Index:
     with open(path, "rb") as file:
         data = file.read()
     whole = data[: len(data) // 12 * 12]
-    entries = [(timestamp, base + offset) for timestamp, offset in Struct(">qi").iter_unpack(whole)]
+    entries = [(timestamp, base + offset) for timestamp, offset in struct.Struct(">qi").iter_unpack(whole)]
     return Index(entries, base, len(data) % 12)
 
 

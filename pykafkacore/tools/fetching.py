@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec import Struct
 
 from pykafkacore.client.client import EARLIEST, LATEST
 from pykafkacore.client.connection import ConnectionClosed
@@ -34,8 +34,7 @@ PAUSE_MS = 200
 Place = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """What one fetch found in a partition, and where to go on once all of it is printed."""
 
     place: Place

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 START_USAGE = "USAGE: kafka-server-start [-daemon] server.properties [--override property=value]*"
 STOP_USAGE = "USAGE: kafka-server-stop [--process-role=broker|controller] [--node-id=N]"
@@ -26,8 +27,7 @@ def stop(arguments: Sequence[str] | None = None) -> NoReturn:
     raise SystemExit(run_stop(sys.argv[1:] if arguments is None else list(arguments)))
 
 
-@dataclass(frozen=True, slots=True)
-class StartOptions:
+class StartOptions(Struct, frozen=True):
     properties: str
     overrides: dict[str, str]
     is_daemon: bool
@@ -107,8 +107,7 @@ def _go_into_background(log_directory: str) -> None:
 # ---- stop
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     process_id: int
     arguments: tuple[str, ...]
     directory: str

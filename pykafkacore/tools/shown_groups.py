@@ -7,8 +7,9 @@ What it is not: asking anybody (consumer_groups.py). KAFKA: the tables, with eve
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pykafkacore.tools.common import ToolError
 from pykafkacore.tools.java import WORDS, exception_text
@@ -24,8 +25,7 @@ Place = tuple[str, int]
 REBALANCING = frozenset(["PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"])
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetRow:
+class OffsetRow(Struct, frozen=True):
     """A partition as a group stands to it; what is not known is None."""
 
     place: Place

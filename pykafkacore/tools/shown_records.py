@@ -6,8 +6,9 @@ What it is not: reading (fetching.py) or options (console_consumer.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pykafkacore.tools.common import ToolError
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """A record on its way to the screen."""
 
     partition: int

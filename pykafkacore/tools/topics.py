@@ -10,8 +10,9 @@ Sources: KIP-377, KIP-455, KIP-966, KIP-1011, and Apache's tool for the text of 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
 
 from pykafkacore.tools.common import (
     Parser,
@@ -292,8 +293,7 @@ async def _list(client: Client, options: Namespace) -> None:
 # ---- describe
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(Struct, frozen=True):
     """One partition as it is described; without eligible leader replicas where the cluster does not tell them."""
 
     index: int
@@ -310,8 +310,7 @@ class Partition:
         return len(self.replicas) - len(self.adding or ())
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(Struct, frozen=True):
     name: str
     topic_id: str
     partitions: tuple[Partition, ...]
@@ -461,7 +460,7 @@ async def _topic_partitions(
 def _with_reassignment(partition: Partition, moving: tuple[tuple[int, ...], tuple[int, ...]] | None) -> Partition:
     if moving is None:
         return partition
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     return replace(partition, adding=moving[0], removing=moving[1])
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 from argparse import Action
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec.structs import replace
 
 from pykafkacore.tools.common import CommandParser, ToolError, fail, finish, long, run_with_client, short
 from pykafkacore.tools.java import number_order, partition_order, print_table, words_of

@@ -14,9 +14,10 @@ Each command's output (one line per effect that matters) is compared with what t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from cluster.raft import effects as fx
 from cluster.raft import messages as msg

@@ -9,10 +9,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.coordinator import runtime, standing
 from cluster.coordinator.group import classic_rules, consumer_rules

@@ -6,10 +6,10 @@ Many more seeds: python -m tests.sim.txn --seeds 10000.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.coordinator.runtime import ShardRuntime
 from cluster.coordinator.txn import ending

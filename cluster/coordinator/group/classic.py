@@ -13,8 +13,10 @@ Sources: KIP-62, KIP-345 (static members), KIP-394 (member ids first), KIP-814 (
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pykafkacore.protocol.schemas.groups import CONSUMER_PROTOCOL_ASSIGNMENT, CONSUMER_PROTOCOL_SUBSCRIPTION
 from pykafkacore.protocol.types import MalformedMessage
@@ -32,16 +34,14 @@ CONSUMER_PROTOCOL = "consumer"
 Protocols = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """Who waits for the answer to a join or a sync."""
 
     ticket: Ticket
     api_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     member_id: str
     instance_id: str | None
     client_id: str
@@ -59,8 +59,7 @@ class Member:
         return next((metadata for name, metadata in self.protocols if name == protocol), b"")
 
 
-@dataclass(frozen=True, slots=True)
-class ClassicGroup:
+class ClassicGroup(Struct, frozen=True):
     group_id: str
     state: str = EMPTY
     generation: int = 0

@@ -9,8 +9,9 @@ KAFKA: error codes and their order are those of 4.4.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from cluster.coordinator.group import records
 from cluster.coordinator.group.classic import (

@@ -11,8 +11,9 @@ assignment of that epoch, and the member's own way to its target.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from cluster.coordinator.group import consumer_records as records
 from cluster.coordinator.group.consumer import (
@@ -42,8 +43,7 @@ FULL_REQUEST_UNSET = -1
 MEMBER_TIMERS = ("consumer session", "consumer rebalance", "consumer rejoin")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What a decision about a consumer group needs besides the group."""
 
     topics: GroupTopics
@@ -178,8 +178,7 @@ def _response(member: ConsumerMember, around: Surroundings, tells_assignment: bo
 # --- the member ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """Who asks: as it is known, new, or a static member back under another id."""
 
     member: ConsumerMember

@@ -11,8 +11,9 @@ A classic member of a consumer group joins to take its next step, syncs to be to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from cluster.coordinator.group import classic_rules, consumer_records, consumer_rules, records
 from cluster.coordinator.group.classic import (

@@ -10,8 +10,9 @@ Sources: KIP-447 (unstable offsets), KIP-211 (expiry).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pykafkacore.protocol.types import ZERO_UUID
 
@@ -21,8 +22,7 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
-@dataclass(slots=True)
-class CommittedOffset:
+class CommittedOffset(Struct, frozen=True):
     offset: int
     leader_epoch: int
     metadata: str

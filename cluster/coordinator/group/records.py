@@ -5,8 +5,9 @@ KAFKA: value versions are those that 4.4 writes: offsets v4 (v1 with a retention
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct
 
 from cluster.coordinator.values import Record
 from pykafkacore.protocol.log_records import GROUP_RECORDS
@@ -36,8 +37,7 @@ class OffsetKey(NamedTuple):
     partition: int
 
 
-@dataclass(slots=True)
-class OffsetValue:
+class OffsetValue(Struct, frozen=True):
     """The fields of an OffsetCommitValue."""
 
     offset: int

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 MINUTE_MS = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class GroupSettings:
+class GroupSettings(Struct, frozen=True):
     session_timeout_ms_min: int = 6_000
     session_timeout_ms_max: int = 1_800_000
     initial_rebalance_delay_ms: int = 3_000
@@ -35,8 +35,7 @@ def group_settings(settings: Any) -> GroupSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerSettings:
+class ConsumerSettings(Struct, frozen=True):
     """Of the consumer protocol, for one group: the broker's, unless the group has its own."""
 
     session_timeout_ms: int = 45_000

@@ -13,8 +13,10 @@ place, and after a reload the first alone has told everything that was acknowled
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cluster.coordinator.group import (
     classic_rules,
@@ -50,8 +52,7 @@ from pykafkacore.protocol.schemas import groups as schemas
 EXPIRE_OFFSETS = Timer("expire offsets")
 
 
-@dataclass(frozen=True, slots=True)
-class EndTransaction:
+class EndTransaction(Struct, frozen=True):
     """A transaction coordinator's marker for this partition."""
 
     producer_id: int
@@ -60,37 +61,32 @@ class EndTransaction:
     coordinator_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class MarkerSeen:
+class MarkerSeen(Struct, frozen=True):
     """Asks where the last marker of a producer stands: before its transaction is verified, and again afterwards."""
 
     producer_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetsOfTransaction:
+class OffsetsOfTransaction(Struct, frozen=True):
     """A TxnOffsetCommit, verified after `marker_offset` was the producer's last marker."""
 
     request: Any
     marker_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class TopicsDeleted:
+class TopicsDeleted(Struct, frozen=True):
     """Offsets of these topics are nobody's any more."""
 
     names: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataIs:
+class MetadataIs(Struct, frozen=True):
     """The topics of the cluster are these now: a request, and the fact that it leads to."""
 
     topics: GroupTopics
 
 
-@dataclass(frozen=True, slots=True)
-class AssignmentComputed:
+class AssignmentComputed(Struct, frozen=True):
     """What a user's assignor handed back, or the exception that it ended with."""
 
     job: AssignmentJob

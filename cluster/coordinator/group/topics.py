@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pykafkacore.policies.assignor import SubscribedTopic
 
@@ -12,8 +13,7 @@ MatchRegex = Callable[[str, list[str]], list[str] | None]
 """(pattern, names) -> the names that match as a whole; None if the pattern is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """Topics by id, and one number that changes when anything changes that an assignor looks at."""
 
     topics: dict[bytes, SubscribedTopic]

@@ -13,16 +13,16 @@ A shard can neither allocate producer ids nor write markers, so the host
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from cluster.coordinator.txn.state import Producer, TopicPartition
 from cluster.coordinator.values import Request
 from cluster.shard import Offset, Ticket
 
 
-@dataclass(frozen=True, slots=True)
-class InitProducer:
+class InitProducer(Struct, frozen=True):
     """An InitProducerId with a transactional id."""
 
     request: Request
@@ -33,16 +33,14 @@ class InitProducer:
         return self.request.ticket
 
 
-@dataclass(frozen=True, slots=True)
-class EndTransaction:
+class EndTransaction(Struct, frozen=True):
     """An EndTxn."""
 
     request: Request
     spare_producer_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class AddOffsets:
+class AddOffsets(Struct, frozen=True):
     """An AddOffsetsToTxn; `offsets_partition` is that of the group in `__consumer_offsets`."""
 
     request: Request
@@ -59,8 +57,7 @@ class TakePart(NamedTuple):
     verify_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WriteMarkers:
+class WriteMarkers(Struct, frozen=True):
     """An effect: write these markers. `producer_epoch` is the one that the markers carry; `prepared_offset`, where the
     outcome stands in the log, tells them from those of any other transaction."""
 
@@ -74,8 +71,7 @@ class WriteMarkers:
     partitions: tuple[TopicPartition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MarkersDone:
+class MarkersDone(Struct, frozen=True):
     """These partitions have the marker that was asked for, or are no more. May come in parts, repeatedly and late. Of
     markers that were asked for in another leader epoch it counts for nothing: a partition that has not seen the present
     one would still take a marker of that time. The answer is whether the transaction is complete with it."""

@@ -21,8 +21,9 @@ The table of states stands in `state`, how a transaction ends in `ending`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from cluster.coordinator.txn import ending
 from cluster.coordinator.txn.records import tombstone, transaction_from, transaction_record
@@ -81,8 +82,7 @@ def match_names(pattern: str, names: list[str]) -> list[str] | None:
     return [name for name in names if compiled.fullmatch(name)]
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(Struct, frozen=True):
     """A fact: a producer that showed its epoch was given another. Should it ask again, the answer was lost."""
 
     transactional_id: str
@@ -90,16 +90,14 @@ class Renewed:
     after: Producer
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A fact: these partitions have the marker of the prepared transaction."""
 
     transactional_id: str
     partitions: frozenset[TopicPartition]
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Prepared(Struct, frozen=True):
     """Where an outcome stands in the log, and which partitions are not known to have its marker."""
 
     offset: Offset

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cluster.metadata import records as r
 from cluster.metadata.apply import WorkingImage

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.coordinator.group.classic import parse_assignment
 from cluster.coordinator.group.mixed_rules import assignment_bytes

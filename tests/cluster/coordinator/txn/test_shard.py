@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cluster.coordinator.txn.requests import InitProducer, TakePart
 from cluster.coordinator.txn.state import EPOCH_MAX, MAY_FOLLOW, NAMES, Producer, Status
