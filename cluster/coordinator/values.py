@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -45,6 +45,12 @@ class Request(Struct, frozen=True):
     fresh_id: str = ""
 
 
+class RecurringKey(Struct, frozen=True):
+    """A key that comes again and again: its bytes are kept."""
+
+    group: str
+
+
 class Record(Struct, frozen=True):
     key_message: Message
     key: Any
@@ -53,13 +59,13 @@ class Record(Struct, frozen=True):
     value_version: int
 
 
-class Pending(NamedTuple):
+class Pending(Struct, frozen=True):
     producer_id: int
     producer_epoch: int
     record: Record
 
 
-class Marker(NamedTuple):
+class Marker(Struct, frozen=True):
     producer_id: int
     producer_epoch: int
     is_commit: bool
@@ -75,14 +81,13 @@ def encode(logged: Logged) -> Encoded:
         return b"", None
     record = logged.record if isinstance(logged, Pending) else logged
     key, value = record.key, record.value
-    is_kept = isinstance(key, tuple) and len(key[0]) <= KEPT_LENGTH_MAX
+    is_kept = isinstance(key, RecurringKey) and len(key.group) <= KEPT_LENGTH_MAX
     encoded_key = (_encoded_key if is_kept else encode_coordinator_key)(record.key_message, key)
     return encoded_key, None if value is None else encode_versioned(record.value_message, value, record.value_version)
 
 
 @lru_cache(maxsize=16_384)
-def _encoded_key(key_message: Message, key: tuple[Any, ...]) -> bytes:
-    """Keys that are tuples come again and again."""
+def _encoded_key(key_message: Message, key: RecurringKey) -> bytes:
     return encode_coordinator_key(key_message, key)
 
 

@@ -295,7 +295,8 @@ class WorkingImage(ImageReads):
         for topic in topics:
             for index, partition in topic.partitions.items():
                 if partition.eligible_leader_replicas or partition.last_known_elr:
-                    cleared = partition._replace(
+                    cleared = replace(
+                        partition,
                         eligible_leader_replicas=(),
                         last_known_elr=(),
                         partition_epoch=partition.partition_epoch + 1,

@@ -8,7 +8,7 @@ Sources: the record table in PROTOCOL E.6.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from immutables import Map
 from msgspec import Struct
@@ -25,7 +25,7 @@ RECOVERED = 0
 RECOVERING = 1
 
 
-class PartitionImage(NamedTuple):
+class PartitionImage(Struct, frozen=True):
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     leader: int
@@ -54,7 +54,7 @@ class PartitionImage(NamedTuple):
         return DIRECTORY_UNASSIGNED
 
 
-class TopicImage(NamedTuple):
+class TopicImage(Struct, frozen=True):
     topic_id: Uuid
     name: str
     partitions: Map[int, PartitionImage]

@@ -7,7 +7,9 @@ Sources: KIP-631; PROTOCOL E.6, E.7.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from pykafkacore.protocol import log_records as lr
 from pykafkacore.protocol.schema import Message
@@ -66,7 +68,7 @@ MV_4_4_IV2 = 33
 RECORDS_PER_BATCH_MAX = 10_000
 
 
-class MetadataRecord(NamedTuple):
+class MetadataRecord(Struct, frozen=True):
     """One record of the metadata log. Made with `record(...)` or read with `unframe`."""
 
     api_key: int

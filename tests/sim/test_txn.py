@@ -64,7 +64,7 @@ def keep_the_epoch_at_the_end(patch: pytest.MonkeyPatch) -> None:
     honest = Transaction.prepared
 
     def same_epoch(self: Transaction, *arguments: Any) -> Transaction:
-        return honest(self, *arguments)._replace(producer_epoch=self.producer_epoch)
+        return replace(honest(self, *arguments), producer_epoch=self.producer_epoch)
 
     patch.setattr(Transaction, "prepared", same_epoch)
 
@@ -111,7 +111,7 @@ def take_over_without_aborting(patch: pytest.MonkeyPatch) -> None:
     def bold(self: TransactionShard, asked: Any, now: int) -> Outcome:
         known = self.transactions.get(asked.request.body.transactional_id)
         if known is not None and known.status is Status.ONGOING:
-            self.transactions[known.transactional_id] = known._replace(status=Status.EMPTY)
+            self.transactions[known.transactional_id] = replace(known, status=Status.EMPTY)
         return honest(self, asked, now)
 
     patch.setattr(TransactionShard, "_init_producer", bold)
@@ -130,7 +130,7 @@ def take_over_while_it_is_being_ended(patch: pytest.MonkeyPatch) -> None:
 
 
 def time_out_with_the_same_epoch(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Transaction, "fenced", lambda self, now: self._replace(status=Status.PREPARE_ABORT, updated_ms=now))
+    patch.setattr(Transaction, "fenced", lambda self, now: replace(self, status=Status.PREPARE_ABORT, updated_ms=now))
 
 
 def abort_what_was_to_be_committed_after_a_load(patch: pytest.MonkeyPatch) -> None:

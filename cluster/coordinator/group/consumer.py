@@ -10,9 +10,10 @@ INVARIANT: a partition is held by one member at most, from when it is assigned u
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pykafkacore.protocol.schemas import coordinator_records as schemas
 
@@ -40,9 +41,7 @@ class ClassicSide(Struct, frozen=True):
     protocols: tuple[tuple[str, bytes], ...]
 
 
-class ConsumerMember(NamedTuple):
-    """Never changed: what changes is a tuple anew, which costs a third of a frozen dataclass anew."""
-
+class ConsumerMember(Struct, frozen=True):
     member_id: str
     instance_id: str | None = None
     rack_id: str | None = None
@@ -155,7 +154,8 @@ class ConsumerGroup:
         if classic is not None:
             protocols = tuple((each.name, each.metadata) for each in classic.supported_protocols)
             classic = ClassicSide(classic.session_timeout_ms, protocols)
-        self.members[member_id] = (known or ConsumerMember(member_id))._replace(
+        self.members[member_id] = replace(
+            known or ConsumerMember(member_id),
             instance_id=value.instance_id,
             rack_id=value.rack_id,
             client_id=value.client_id,
@@ -187,7 +187,8 @@ class ConsumerGroup:
             return
         nothing: tuple[int, int, Any, Any, Any] = (0, -1, STABLE, {}, {})
         member_epoch, previous_epoch, state, assigned, revoking = nothing if value is None else _current(value)
-        self.members[member_id] = member = (known or ConsumerMember(member_id))._replace(
+        self.members[member_id] = member = replace(
+            known or ConsumerMember(member_id),
             member_epoch=member_epoch,
             previous_epoch=previous_epoch,
             state=state,

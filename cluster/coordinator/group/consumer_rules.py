@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cluster.coordinator.group import consumer_records as records
 from cluster.coordinator.group.consumer import (
@@ -234,7 +235,7 @@ def take_over(turn: Turn, holder: ConsumerMember, member_id: str) -> Admitted:
     turn.records.append(records.target_record(group.group_id, member_id, group.target_of(holder.member_id)))
     turn.cancel_timer("consumer session", (group.group_id, holder.member_id))
     turn.cancel_timer("consumer rebalance", (group.group_id, holder.member_id))
-    member = holder._replace(member_id=member_id, member_epoch=JOINS, previous_epoch=JOINS, state=STABLE, revoking={})
+    member = replace(holder, member_id=member_id, member_epoch=JOINS, previous_epoch=JOINS, state=STABLE, revoking={})
     return Admitted(member, replaces=holder.member_id)
 
 
@@ -270,7 +271,7 @@ def _updated(member: ConsumerMember, request: Request) -> ConsumerMember:
         changes["topics"] = frozenset(body.subscribed_topic_names)
     if body.subscribed_topic_regex is not None:
         changes["regex"] = body.subscribed_topic_regex or None
-    return member._replace(**changes)
+    return replace(member, **changes)
 
 
 def _resolve_regex(
@@ -404,7 +405,7 @@ def reconciled(
         if len(stays) < len(epochs):
             revoking[topic_id] = frozenset(epochs.keys() - stays.keys())
     if revoking and (owned is None or _overlap(owned, revoking)):
-        return member._replace(state=UNREVOKED, previous_epoch=member.member_epoch, assigned=kept, revoking=revoking)
+        return replace(member, state=UNREVOKED, previous_epoch=member.member_epoch, assigned=kept, revoking=revoking)
     has_unreleased = False
     for topic_id, wanted in target.items():
         for partition in wanted - kept.get(topic_id, {}).keys():
@@ -412,7 +413,8 @@ def reconciled(
                 kept.setdefault(topic_id, {})[partition] = target_epoch
             else:
                 has_unreleased = True
-    return member._replace(
+    return replace(
+        member,
         state=UNRELEASED if has_unreleased else STABLE,
         previous_epoch=member.member_epoch,
         member_epoch=target_epoch,
@@ -468,7 +470,7 @@ def _leave_for_a_while(turn: Turn, body: Any) -> Any:
     """A static member keeps its place until its session ends."""
     group: ConsumerGroup = turn.group
     member = group.members[leaving(group, body)]
-    away = member._replace(member_epoch=LEAVES_FOR_A_WHILE, previous_epoch=member.member_epoch)
+    away = replace(member, member_epoch=LEAVES_FOR_A_WHILE, previous_epoch=member.member_epoch)
     turn.records.append(records.current_record(group.group_id, away))
     turn.cancel_timer("consumer rebalance", (group.group_id, member.member_id))
     return left(body)

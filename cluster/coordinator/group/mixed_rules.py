@@ -184,7 +184,8 @@ def join(turn: Turn, request: Request, around: Surroundings) -> Any:
     prefix = request.client_id if is_dynamic else body.group_instance_id
     member_id = body.member_id or f"{prefix}-{request.fresh_id}"
     admitted, owned = _admit(turn, body, member_id, subscription, around)
-    member = admitted.member._replace(
+    member = replace(
+        admitted.member,
         instance_id=body.group_instance_id,
         rack_id=subscription.rack_id,
         client_id=request.client_id,

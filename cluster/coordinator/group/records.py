@@ -5,11 +5,11 @@ KAFKA: value versions are those that 4.4 writes: offsets v4 (v1 with a retention
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from cluster.coordinator.values import Record
+from cluster.coordinator.values import Record, RecurringKey
 from pykafkacore.protocol.log_records import GROUP_RECORDS
 from pykafkacore.protocol.schemas.coordinator_records import (
     GROUP_METADATA_KEY,
@@ -29,10 +29,9 @@ OFFSET_VERSION_WITH_RETENTION = 1
 GROUP_VERSION = 3
 
 
-class OffsetKey(NamedTuple):
-    """The fields of an OffsetCommitKey. A tuple, for its bytes are looked up by it."""
+class OffsetKey(RecurringKey, frozen=True):
+    """The fields of an OffsetCommitKey."""
 
-    group: str
     topic: str
     partition: int
 

@@ -5,7 +5,9 @@ The group itself is a value: a decision makes the next one, and the shard's `obs
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from cluster.coordinator.group.classic import ClassicGroup
 from cluster.coordinator.group.consumer import ConsumerGroup
@@ -14,7 +16,7 @@ from cluster.shard import CancelTimer, Millis, Outcome, SetTimer, Standing, Tick
 Group = ClassicGroup | ConsumerGroup
 
 
-class GroupIs(NamedTuple):
+class GroupIs(Struct, frozen=True):
     """The fact that a group is now this value; None: it is gone."""
 
     group_id: str

@@ -13,8 +13,6 @@ A shard can neither allocate producer ids nor write markers, so the host
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from msgspec import Struct
 
 from cluster.coordinator.txn.state import Producer, TopicPartition
@@ -47,7 +45,7 @@ class AddOffsets(Struct, frozen=True):
     offsets_partition: int
 
 
-class TakePart(NamedTuple):
+class TakePart(Struct, frozen=True):
     """A producer opens its transaction on these partitions, says the broker that leads them (KIP-890): an
     AddPartitionsToTxn that needs no bytes. With `verify_only` none is added. The answer: an error code for each."""
 

@@ -301,9 +301,10 @@ class TransactionShard:
         return Outcome(records, _added_response(api_version, transactional_id, topics, code_for))
 
     def _take_part(self, asked: TakePart, now: Millis) -> Outcome:
-        transactional_id, producer, partitions, is_look = asked
-        records, missing, error = self._taking_part(transactional_id, producer, partitions, NEW_PROTOCOL, is_look, now)
-        codes = dict.fromkeys(partitions, 0 if error is None else int(error.code))
+        records, missing, error = self._taking_part(
+            asked.transactional_id, asked.producer, asked.partitions, NEW_PROTOCOL, asked.verify_only, now
+        )
+        codes = dict.fromkeys(asked.partitions, 0 if error is None else int(error.code))
         codes.update(dict.fromkeys(missing, int(Code.TRANSACTION_ABORTABLE)))
         return Outcome(records, codes)
 

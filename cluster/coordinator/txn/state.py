@@ -23,7 +23,9 @@ Sources: KIP-98, KIP-360 (an epoch may be renewed by who has it), KIP-588, KIP-8
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cluster.shard import Millis
 
@@ -80,14 +82,14 @@ MAY_FOLLOW: dict[Status, frozenset[Status]] = {
 }
 
 
-class Producer(NamedTuple):
+class Producer(Struct, frozen=True):
     """A producer id at an epoch."""
 
     producer_id: int
     producer_epoch: int
 
 
-class Transaction(NamedTuple):
+class Transaction(Struct, frozen=True):
     """A transactional id and its current, last or next transaction. Times are those of the records that told them."""
 
     transactional_id: str
@@ -129,11 +131,12 @@ class Transaction(NamedTuple):
 
     def renewed(self, timeout_ms: int, now: Millis) -> Transaction:
         """The same producer id, at its next epoch."""
-        return self._at_rest(timeout_ms, now)._replace(producer_epoch=self.producer_epoch + 1)
+        return replace(self._at_rest(timeout_ms, now), producer_epoch=self.producer_epoch + 1)
 
     def rotated(self, producer_id: int, timeout_ms: int, now: Millis) -> Transaction:
         """Another producer id, from epoch 0."""
-        return self._at_rest(timeout_ms, now)._replace(
+        return replace(
+            self._at_rest(timeout_ms, now),
             producer_id=producer_id, producer_epoch=0, previous_producer_id=self.producer_id,
         )  # fmt: skip
 
@@ -142,14 +145,16 @@ class Transaction(NamedTuple):
         return self._at_rest(timeout_ms, now)
 
     def _at_rest(self, timeout_ms: int, now: Millis) -> Transaction:
-        return self._replace(
+        return replace(
+            self,
             status=Status.EMPTY, timeout_ms=timeout_ms, updated_ms=now, partitions=frozenset(), started_ms=NO_TIME,
             next_producer_id=NO_PRODUCER_ID,
         )  # fmt: skip
 
     def with_partitions(self, partitions: frozenset[TopicPartition], protocol: int, now: Millis) -> Transaction:
         is_ongoing = self.status is Status.ONGOING
-        return self._replace(
+        return replace(
+            self,
             status=Status.ONGOING, partitions=self.partitions | partitions, updated_ms=now,
             started_ms=self.started_ms if is_ongoing else now, protocol=protocol,
         )  # fmt: skip
@@ -159,7 +164,8 @@ class Transaction(NamedTuple):
     ) -> Transaction:
         """Its outcome is decided. By the new protocol this transaction's epoch is over with it."""
         is_ongoing = self.status is Status.ONGOING
-        return self._replace(
+        return replace(
+            self,
             status=Status.PREPARE_COMMIT if is_commit else Status.PREPARE_ABORT, updated_ms=now,
             started_ms=self.started_ms if is_ongoing else now, protocol=protocol,
             producer_epoch=self.producer_epoch + (protocol >= NEW_PROTOCOL), next_producer_id=next_producer_id,
@@ -168,7 +174,8 @@ class Transaction(NamedTuple):
 
     def fenced(self, now: Millis) -> Transaction:
         """Aborted without its producer, whose epoch ends with it by either protocol."""
-        return self._replace(
+        return replace(
+            self,
             status=Status.PREPARE_ABORT, updated_ms=now, producer_epoch=min(self.producer_epoch + 1, EPOCH_MAX),
             next_producer_id=NO_PRODUCER_ID,
         )  # fmt: skip
@@ -177,9 +184,9 @@ class Transaction(NamedTuple):
         """As the log has it, with what only the record before tells."""
         if self.status is Status.PREPARE_ABORT and before.status in (Status.ONGOING, Status.PREPARE_EPOCH_FENCE):
             is_old = self.protocol < NEW_PROTOCOL
-            return self._replace(was_fenced=is_old and self.producer_epoch == before.producer_epoch + 1)
+            return replace(self, was_fenced=is_old and self.producer_epoch == before.producer_epoch + 1)
         if self.status is Status.COMPLETE_ABORT and before.status is Status.PREPARE_ABORT:
-            return self._replace(was_fenced=before.was_fenced)
+            return replace(self, was_fenced=before.was_fenced)
         return self
 
     def completed(self, now: Millis) -> Transaction:
@@ -187,7 +194,8 @@ class Transaction(NamedTuple):
         is_commit = self.status is Status.PREPARE_COMMIT
         successor = self.successor
         is_other = successor.producer_id != self.producer_id
-        return self._replace(
+        return replace(
+            self,
             status=Status.COMPLETE_COMMIT if is_commit else Status.COMPLETE_ABORT, updated_ms=now,
             partitions=frozenset(), producer_id=successor.producer_id, producer_epoch=successor.producer_epoch,
             previous_producer_id=self.producer_id if is_other else self.previous_producer_id,

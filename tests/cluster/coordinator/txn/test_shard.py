@@ -552,7 +552,7 @@ def test_whatever_was_asked_a_shard_from_the_log_knows_the_same(
     world = World(transaction_version)
     if exhausted:
         at_epoch(world, LAST - 2)
-        record = world.shard._record(None, world.shard.transactions[ID]._replace(producer_epoch=LAST - 2))
+        record = world.shard._record(None, replace(world.shard.transactions[ID], producer_epoch=LAST - 2))
         world.log[-1] = encode(record)
     for kind, name, offset, flag, version in steps:
         known = world.shard.transactions.get(name)

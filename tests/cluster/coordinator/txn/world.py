@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from cluster.coordinator import values
 from cluster.coordinator.runtime import Append, Dropped, Fail, Faulted, Perform, Respond, ShardRuntime
 from cluster.coordinator.txn.requests import AddOffsets, EndTransaction, InitProducer, MarkersDone, WriteMarkers
@@ -228,7 +230,7 @@ def at_epoch(world: World, epoch: int) -> Producer:
     """A producer that has come to this epoch, in few steps."""
     producer = world.producer()
     current = world.shard.transactions[ID]
-    world.shard.transactions[ID] = current._replace(producer_epoch=epoch)
+    world.shard.transactions[ID] = replace(current, producer_epoch=epoch)
     return Producer(producer.producer_id, epoch)
 
 
