@@ -71,6 +71,20 @@ def test_answers_keep_their_order_and_other_requests_see_all_before_them(wire: W
     assert produced(wire, COUNT + 2) == ("durable", 0, seen["durable"])
 
 
+def test_requests_that_want_no_answer_are_appended_in_their_order_before_anything_behind_them(wire: Wire) -> None:
+    sizes = [100, 16_000, 16_000, 40_000, 2_000, 23_000, 16_000] * 8
+    answered = set(range(5, len(sizes), 9))
+    frames = [
+        numbered(produce_frame("cached", 0, batch_of(size, size), 1 if number in answered else 0), number)
+        for number, size in enumerate(sizes)
+    ]
+    wire.send(b"".join([*frames, numbered(end_offset(wire, "cached"), COUNT)]))
+    for number in sorted(answered):
+        assert produced(wire, number) == ("cached", 0, number)
+    told = decode_response(api("ListOffsets"), 7, wire.receive())[1].topics[0].partitions[0]
+    assert (told.error_code, told.offset) == (0, len(sizes))
+
+
 def test_a_refusal_waits_for_what_came_before_it(wire: Wire) -> None:
     batch = batch_of(100, 100)
     spoilt = batch[:-1] + bytes([batch[-1] ^ 1])

@@ -1,5 +1,5 @@
-//! Produce requests of a loop. Small ones of all connections that have their turn are gathered, and appended together: what goes
-//! to one partition then takes its lock, and writes to its file, once.
+//! Produce requests of a loop. Small ones of all connections that have their turn, and larger ones that want no answer, are
+//! gathered and appended together: what goes to one partition then takes its lock, and writes to its file, once.
 //!
 //! INVARIANT: the requests of a connection are appended in their order, and none of its others is looked at before.
 //! INVARIANT: what is gathered is appended before the loop sleeps, and before its connection is closed.
@@ -20,12 +20,14 @@ use crate::shared::wall_clock_ms;
 use crate::upcall::{Ticket, Verify};
 
 const VERIFY_ATTEMPTS_MAX: u32 = 5;
-/// A request from this size on waits for no others: its append costs more than what it could share.
-const GATHERED_BELOW_BYTES: usize = 4 * 1024;
-const GATHERED_BYTES_MAX: usize = 64 * 1024;
+/// A request below this size waits for the others of its turn, and is copied out of the buffer that it came in, which so can be
+/// read into again while it is in the processor's cache.
+const SMALL_BELOW_BYTES: usize = 4 * 1024;
+/// One below this size waits, too, where its sender does not wait for it. From here on an append costs more than it could share.
+const UNANSWERED_BELOW_BYTES: usize = 24 * 1024;
+const GATHERED_BYTES_MAX: usize = 128 * 1024;
 
-/// Produce requests to be appended together, and whose they are. Small ones are copied out of the buffer that they came in, which
-/// so can be read into again while it is in the processor's cache.
+/// Produce requests to be appended together, and whose they are.
 #[derive(Default)]
 pub(super) struct Gathered {
     keys: Vec<usize>,
@@ -70,13 +72,14 @@ impl Reactor {
                 return Ok(());
             }
         }
-        let is_small = frame.len() < GATHERED_BELOW_BYTES;
+        let is_small = frame.len() < SMALL_BELOW_BYTES;
+        let may_wait = is_small || (request.acks == 0 && frame.len() < UNANSWERED_BELOW_BYTES);
         let frame = if is_small { BytesMut::from(&frame[..]) } else { frame };
         self.gathered.bytes += frame.len();
         self.gathered.keys.push(key);
         self.gathered.calls.push(call_of(header, request, frame, Vec::new()));
         self.connections[key].gathered_count += 1;
-        if !is_small || self.gathered.bytes >= GATHERED_BYTES_MAX {
+        if !may_wait || self.gathered.bytes >= GATHERED_BYTES_MAX {
             self.produce_gathered();
         }
         Ok(())
