@@ -62,8 +62,9 @@ async def serve_until_signal(broker: Broker, on_ready: Callable[[Broker], None])
         await broker.ready.wait()
         on_ready(broker)
 
-    # What was made to start is kept for good.
+    # What was made to start is kept for good. Programs start without collections.
     gc.freeze()
+    gc.enable()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_signals)
         nursery.start_soon(tell_ready)

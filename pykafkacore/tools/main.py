@@ -119,6 +119,9 @@ def _dev(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(f"{error}\n{DEV_USAGE}", file=sys.stderr)
         return 1
+    import gc
+
+    gc.disable()  # until the broker serves: what is imported stays
     from cluster.broker.main import dev
 
     port, host = int(options["port"]), options["host"]

@@ -85,6 +85,9 @@ def run_start(arguments: Sequence[str]) -> int:
         return 1
     if options.is_daemon:
         _go_into_background(os.environ.get("LOG_DIR", "logs"))
+    import gc
+
+    gc.disable()  # until the broker serves: what is imported stays
     from cluster.broker.main import run
 
     return run(text, options.overrides)
