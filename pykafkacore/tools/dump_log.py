@@ -335,7 +335,7 @@ def read_index(path: str) -> Index:
     base = base_offset_of(path)
     with open(path, "rb") as file:
         data = file.read()
-    entries = [(base + offset, position) for offset, position in struct.Struct(">ii").iter_unpack(data[: len(data) // 8 * 8])]
+    entries = [(base + offset, position) for offset, position in struct.iter_unpack(">ii", data[: len(data) // 8 * 8])]
     return Index(entries, base, len(data) % 8)
 
 
@@ -344,7 +344,7 @@ def read_time_index(path: str) -> Index:
     with open(path, "rb") as file:
         data = file.read()
     whole = data[: len(data) // 12 * 12]
-    entries = [(timestamp, base + offset) for timestamp, offset in struct.Struct(">qi").iter_unpack(whole)]
+    entries = [(timestamp, base + offset) for timestamp, offset in struct.iter_unpack(">qi", whole)]
     return Index(entries, base, len(data) % 12)
 
 
