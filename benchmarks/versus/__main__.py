@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -75,7 +76,7 @@ def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> Non
     form = Form(given.rounds, given.seconds, given.warmup, given.scale, "1" if given.pin else None)
     sides: list[Broker] = [Ours(directory / "ours", "0" if given.pin else None)]
     told |= {"machine": machine(), "form": asdict(form), "pinned": given.pin, "touched_memory": not given.leave_memory}
-    told |= {"rows": {}, "verdicts": [], "growth": {}}
+    told |= {"rows": {}, "failed": {}, "verdicts": [], "growth": {}}
     if not given.no_apache:
         kafka = Apache(directory / "apache", "0" if given.pin else None)
         kafka.jvm, scores = choose_jvm(given, directory, form)
@@ -92,15 +93,23 @@ def run(given: argparse.Namespace, directory: Path, told: dict[str, Any]) -> Non
             calibrate.warm_up(side, given.warm_brokers, form)
         told["limits"] = run_limits(directory)
         print("limits:", json.dumps(told["limits"]), flush=True)
-        for row in ROWS:
-            if given.row is None or row.name in given.row:
-                run_row(row, sides, form, told)
+        run_rows([row for row in ROWS if given.row is None or row.name in given.row], sides, form, told)
         for growth in GROWTHS if given.growth else []:
             print("growth:", growth.name, flush=True)
             told["growth"][growth.name] = run_growth(growth, sides[:-1], form)
     finally:
         for side in sides:
             side.discard()
+
+
+def run_rows(rows: Sequence[Row], sides: list[Broker], form: Form, told: dict[str, Any]) -> None:
+    """A row that one of the sides cannot do is told as such, and the others have their turn all the same."""
+    for row in rows:
+        try:
+            run_row(row, sides, form, told)
+        except RuntimeError as error:
+            told["failed"][row.name] = str(error)
+            print(f"{row.name:22} not measured: {error}", flush=True)
 
 
 def run_row(row: Row, sides: list[Broker], form: Form, told: dict[str, Any]) -> None:
@@ -133,6 +142,8 @@ def main() -> None:
         given.results.write_text(json.dumps(told, indent=1) + "\n")
     short = [verdict["row"] for verdict in told["verdicts"] if verdict["met"] is False]
     print(f"{told['took_s']:.0f} s; results in {given.results}; short of a goal: {', '.join(dict.fromkeys(short)) or 'none'}")
+    if told["failed"]:
+        sys.exit(f"not measured: {', '.join(told['failed'])}")
 
 
 if __name__ == "__main__":

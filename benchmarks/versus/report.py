@@ -117,8 +117,9 @@ def told_of(row: Mapping[str, Any], form: Mapping[str, Any]) -> str:
 
 def combined(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One run of several: of each row and each plot the last."""
-    told: dict[str, Any] = {**runs[0], "rows": {}, "verdicts": [], "growth": {}}
+    told: dict[str, Any] = {**runs[0], "rows": {}, "failed": {}, "verdicts": [], "growth": {}}
     for run in runs:
+        told["failed"] |= run.get("failed", {})
         told["rows"] |= {name: {**row, "form": run["form"]} for name, row in run["rows"].items()}
         told["growth"] |= run["growth"]
     for row in ROWS:
@@ -146,6 +147,8 @@ def page(told: Mapping[str, Any], directory: Path) -> str:
         out += ["", "![advantages over Apache Kafka; the mark is the goal](benchmarks/advantages.svg)"]
     out += ["", "## Short of a goal", ""]
     out += table(short, about) if short else ["Nothing in this run."]
+    if failed := [f"- **{name}**: {why}" for name, why in told["failed"].items() if name not in told["rows"]]:
+        out += ["", "## Not measured: one of the sides failed", "", *failed]
     out += ["", "## Every row", "", *table(verdicts, about), "", "## Limits", "", *limits(told["limits"])]
     if pictures := growth_pictures(told, directory):
         out += ["", "## How cost grows", *pictures]

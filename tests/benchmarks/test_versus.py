@@ -8,11 +8,14 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.versus import __main__ as versus
 from benchmarks.versus import measure, report
+from benchmarks.versus.loading import Form
 from benchmarks.versus.row import MEASURES, Goal, Row
 from benchmarks.versus.rows import ROWS
 from tests.support import apache
@@ -76,7 +79,7 @@ def test_a_limit_is_told_as_so_many_times_what_the_bare_loop_takes() -> None:
     assert measure.judge(row, {"ours": [result(1e9)]}, LIMITS)[0].away is None
 
 
-def told() -> dict[str, object]:
+def told() -> dict[str, Any]:
     """What a run tells, made up."""
     row = next(row for row in ROWS if row.name == "produce-zstd")
     run = {**result(2e9), "requests": 10, "payload_bytes": 4e9, "broker_rss_bytes": 1 << 20}
@@ -84,7 +87,8 @@ def told() -> dict[str, object]:
     point = {"runs": [{**run, "latency": LATENCY}]}
     return {
         "machine": {"processors": 2, "memory_bytes": 1 << 30, "kernel": "6", "python": "3"},
-        "form": {"rounds": 1, "seconds": 1, "scale": 0.5}, "rows": {row.name: {"about": row.about, "stolen_cores": 0.25}},
+        "form": {"rounds": 1, "seconds": 1, "scale": 0.5}, "failed": {},
+        "rows": {row.name: {"about": row.about, "stolen_cores": 0.25}},
         "verdicts": [asdict(verdict) for verdict in measure.judge(row, found, LIMITS)],
         "limits": LIMITS,
         "growth": {"connections": {side: [{"point": 1, **point}, {"point": 5000, **point}] for side in found}},
@@ -109,6 +113,23 @@ def test_of_several_runs_the_last_that_had_a_row_tells_it_and_in_what_form_it_ra
     text = report.page(report.combined([first, again]), tmp_path)
     assert "7.00x" in text and "4.00x" not in text
     assert "5 rounds of 10 s; 1 of the work that it counts; the host took" in text and "How cost grows" in text
+
+
+def test_a_row_that_failed_stops_no_other_and_stands_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Row(name, f"about {name}", {}, (Goal("produced", 2),)) for name in ("hard", "easy")]
+
+    def run_row(row: Row, *_: object) -> dict[str, list[dict[str, float]]]:
+        if row.name == "hard":
+            raise RuntimeError("hard on Apache Kafka: 12 requests are unanswered")
+        return {"ours": [result(1e9)], "Apache Kafka": [result(4e8)]}
+
+    monkeypatch.setattr(measure, "run_row", run_row)
+    found = {**told(), "rows": {}, "verdicts": [], "growth": {}}
+    versus.run_rows(rows, [], Form(1, 1, 0, 1, None), found)
+    assert (list(found["rows"]), list(found["failed"])) == (["easy"], ["hard"])
+    assert "**hard**: hard on Apache Kafka: 12 requests are unanswered" in report.page(report.combined([found]), tmp_path)
+    again = {**found, "rows": {"hard": found["rows"]["easy"]}, "failed": {}}
+    assert "12 requests are unanswered" not in report.page(report.combined([found, again]), tmp_path), "it was measured since"
 
 
 @pytest.mark.slow
