@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from msgspec.structs import replace
 
 from cluster.handlers.dispatch import BROKER_HANDLERS
 from pykafkacore.protocol.apis import CONTROLLER, api
