@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/.deps: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet 'trio>=0.27' 'immutables>=0.20' 'msgspec>=0.19' 'lz4>=4.3' 'zstandard>=0.22' 'cffi>=1.16' \
+	$(BIN)/pip install --quiet 'trio>=0.27' 'immutables>=0.20' 'msgspec>=0.20' 'lz4>=4.3' 'zstandard>=0.22' 'cffi>=1.16' \
 		'hypothesis>=6.100' 'import-linter>=2.0' 'maturin>=1.9,<2' 'mypy>=1.11' 'pytest>=8' 'pytest-benchmark>=4' 'ruff>=0.6'
 	touch $@
 
