@@ -186,6 +186,11 @@ impl Connection {
     pub fn whole_frame(&self) -> Result<Option<&[u8]>, String> {
         Ok(self.frame_bytes()?.and_then(|bytes| self.unread().get(4..bytes)))
     }
+
+    /// The same, to be written into.
+    pub fn whole_frame_mut(&mut self) -> Result<Option<&mut [u8]>, String> {
+        Ok(self.frame_bytes()?.and_then(|bytes| self.inbox[self.start..self.end].get_mut(4..bytes)))
+    }
 }
 
 /// Asks one request on a connection of its own and waits for the answer. For what is not measured.
