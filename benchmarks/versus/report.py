@@ -27,12 +27,13 @@ Every row runs both brokers in turns, in one run, on one machine, with a load ge
 batches (or with the real clients that a row names). A number is the median of its rounds; an advantage is the median of the
 rounds' ratios, with the worst and the best round behind it: 2x means twice as much of what is good, or half of what is not.
 Latency counts from the moment at which a request was *meant* to be sent, in nanoseconds. Broker CPU is user and system time
-of its process. An acknowledgement is from the page cache on both sides; free memory has been touched before, as
-on a machine that has run for a day ([PERFORMANCE.md](PERFORMANCE.md) says why, and which rows are older than that). *Limit* is
-a bare loop on the same machine in the same turns: it receives, checks the CRC, writes to the page cache and answers, or sends
-a file, and does nothing else; where no such loop takes part, what the machine gave in this run: wake-ups there and back, bulk
-over loopback, Python's own start. *2x of it* means twice its time or CPU, or half its rate. The machine is small and shared:
-read ratios, not absolute numbers, and run it on yours (`make bench`, `make bench-full`).
+of its process. An acknowledgement is from the page cache on both sides; free memory has been touched before, as on a
+machine that has run for a day ([PERFORMANCE.md](PERFORMANCE.md) says why, and which rows are older than that). *Limit* is a
+bare loop on the same machine in the same turns: it receives, checks the CRC, writes to the page cache and answers, sends a
+file, or hands each batch to whoever waits for it, and does nothing else; where no such loop takes part, what the machine
+gave in this run: wake-ups there and back, bulk over loopback, Python's own start. *2x of it* means twice its time or CPU,
+or half its rate. The machine is small and shared: read ratios, not absolute numbers, and run it on yours (`make bench`,
+`make bench-full`).
 """
 
 

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use log::journal::{Entry, Journal, Place, entry_bytes};
@@ -38,6 +39,8 @@ const JOURNAL_BYTES: u64 = 32 << 20;
 const JOURNALED_PART: u64 = 32;
 /// Of a log so much is journaled before it is written behind.
 const BEHIND_BYTES: usize = 32 << 10;
+/// A round that the disk has is answered before the event loops gather more.
+const COMMITTERS_BURST: Duration = Duration::from_micros(100);
 
 pub struct DirDisk {
     path: PathBuf,
@@ -203,7 +206,7 @@ impl DirDisk {
     }
 
     fn run_committer(&self) {
-        crate::sys::work_in_bursts();
+        crate::sys::work_in_bursts(COMMITTERS_BURST);
         let generation = wall_clock_ms() as u64;
         let give = |job| self.give_flusher(job);
         let mut commits = Commits::new(&self.path, Arc::new(FileStorage), JOURNAL_BYTES, generation, give);

@@ -43,6 +43,9 @@ const REQUESTS_A_TURN: usize = 64;
 const ANSWERED_AT_BYTES: usize = 32 * 1024;
 const IDLE_SWEEP_MS: u64 = 1000;
 const TIMERS_MIN: usize = 1024;
+/// Shorter than what others have unless they say so, so that a request does not wait for the kernel's next tick; long enough
+/// that the loop takes in what comes meanwhile.
+const BURST: Duration = Duration::from_millis(1);
 
 pub struct Reactor {
     index: usize,
@@ -110,6 +113,7 @@ impl Reactor {
     }
 
     pub fn run(mut self) {
+        crate::sys::work_in_bursts(BURST);
         let mut events = Events::with_capacity(1024);
         loop {
             let may_sleep = self.work.is_empty() && self.inbox.may_sleep();

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// A file descriptor that becomes readable when something is to be done.
 pub struct Notifier {
@@ -12,10 +13,6 @@ pub struct Notifier {
     #[cfg(not(target_os = "linux"))]
     write: OwnedFd,
 }
-
-/// The least that Linux takes.
-#[cfg(target_os = "linux")]
-const BURST_NS: u64 = 100_000;
 
 /// The calling thread gets the processor where nobody else wants it. A wish: where it cannot be had, nothing is lost.
 pub fn yield_to_others() {
@@ -26,17 +23,24 @@ pub fn yield_to_others() {
     }
 }
 
-/// The calling thread works in short bursts that others wait for: once it may go on, it is not to wait until another's long
-/// slice of the processor is over. It gets no larger share by that. A wish, as above; Linux knows it from 6.12 on.
-pub fn work_in_bursts() {
+/// The calling thread works in short bursts that others wait for: once it may go on, it is not to wait until another's longer
+/// slice of the processor is over. It gets no larger share by that. A wish, as above; Linux knows it from 6.12 on, and takes
+/// 0.1 ms at least.
+pub fn work_in_bursts(length: Duration) {
+    // What whoever started the process chose besides, its policy and its niceness, stays.
     #[cfg(target_os = "linux")]
-    // SAFETY: a zeroed sched_attr is a valid value of that plain struct, and it outlives the call; 0 names the calling thread.
+    // SAFETY: a zeroed sched_attr is a valid value of that plain struct, it outlives both calls, and the first is told its size;
+    // 0 names the calling thread.
     unsafe {
         let mut attributes: libc::sched_attr = std::mem::zeroed();
-        attributes.size = size_of::<libc::sched_attr>() as u32;
-        attributes.sched_runtime = BURST_NS;
-        libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0);
+        let size = size_of::<libc::sched_attr>() as u32;
+        if libc::syscall(libc::SYS_sched_getattr, 0, &mut attributes, size, 0) == 0 {
+            attributes.sched_runtime = length.as_nanos() as u64;
+            libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0);
+        }
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = length;
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -128,4 +132,32 @@ pub fn disk_space(path: &std::path::Path) -> io::Result<(i64, i64)> {
     let of = |blocks: u64| (blocks as i64).saturating_mul(space.f_frsize as i64);
     #[allow(clippy::unnecessary_cast, reason = "the fields' widths differ between systems")]
     Ok((of(space.f_blocks as u64), of(space.f_bavail as u64)))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn attributes() -> libc::sched_attr {
+        // SAFETY: as in `work_in_bursts`.
+        unsafe {
+            let mut attributes: libc::sched_attr = std::mem::zeroed();
+            let size = size_of::<libc::sched_attr>() as u32;
+            assert_eq!(libc::syscall(libc::SYS_sched_getattr, 0, &mut attributes, size, 0), 0);
+            attributes
+        }
+    }
+
+    #[test]
+    fn a_thread_that_works_in_bursts_stays_as_nice_as_it_was() {
+        let in_bursts = || {
+            yield_to_others();
+            work_in_bursts(Duration::from_micros(700));
+            attributes()
+        };
+        let told = std::thread::spawn(in_bursts).join().unwrap();
+        assert_eq!((told.sched_policy, told.sched_nice), (libc::SCHED_OTHER as u32, 10));
+        // An older kernel tells of no length, and takes none.
+        assert!([0, 700_000].contains(&told.sched_runtime), "{}", told.sched_runtime);
+    }
 }
