@@ -87,7 +87,9 @@ impl Place {
         let left = self.size_bytes.saturating_sub(at).min(wanted.bytes_max) as usize;
         match &self.newest {
             _ if left < HEADER_BYTES => None,
-            Some(newest) if newest.len() == left => Some(Piece::Bytes(Frame::Shared(newest.clone()))),
+            Some(newest) if newest.len() == left && at + left as u64 == self.size_bytes => {
+                Some(Piece::Bytes(Frame::Shared(newest.clone())))
+            }
             _ => Some(Piece::File { file: self.file.clone(), at, left }),
         }
     }

@@ -16,6 +16,7 @@ mod model;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{DIR, TOPIC_ID, cleaner, marker};
 use faults::{FAULTS, Fault, Image, Witnessed};
@@ -28,6 +29,8 @@ use record::{BatchBuilder, BatchFacts, Codec, NewRecord};
 
 const STEPS: usize = 60;
 const HISTORIES: u64 = 200;
+/// How far a long run is, is told whenever so many more are done.
+const TOLD_EACH: u64 = 1000;
 /// A planted mistake must show within so many.
 const FAULTY_HISTORIES: u64 = 1000;
 const DELETE_RETENTION_MS: i64 = 200;
@@ -361,9 +364,18 @@ fn a_log_is_what_it_should_be_after_a_crash_at_any_point() {
         None => 1..1 + number("HISTORIES").unwrap_or(HISTORIES),
     };
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let (done, count) = (AtomicU64::new(0), seeds.end - seeds.start);
+    let told = |seed| {
+        let outcome = history(seed, None);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(TOLD_EACH) {
+            eprintln!("{done} of {count} histories");
+        }
+        outcome
+    };
     let outcomes: Vec<Result<u64, String>> = std::thread::scope(|scope| {
         let share = |part: u64| seeds.clone().filter(move |seed| seed % threads == part);
-        let work = |part| scope.spawn(move || share(part).map(|seed| history(seed, None)).collect::<Vec<_>>());
+        let work = |part| scope.spawn(move || share(part).map(told).collect::<Vec<_>>());
         let workers: Vec<_> = (0..threads).map(work).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("histories do not panic")).collect()
     });
