@@ -275,7 +275,10 @@ impl Bare {
             let head = RequestHeader::decode(frame, &self.apis).map_err(|e| e.to_string())?;
             let answer = match head.api_key {
                 header::PRODUCE => self.produce(frame, head)?,
-                header::FETCH => Bare::fetch(frame, head, &mut client.reading).map(|()| None)?,
+                header::FETCH => {
+                    Bare::fetch(frame, head, &mut client.reading)?;
+                    None
+                }
                 _ => Some(self.list_offsets(frame, head)?),
             };
             client.connection.consume(bytes);
@@ -325,10 +328,9 @@ impl Bare {
         let request = ProduceRequest::decode(frame, head.body, head.api_version).map_err(|e| e.to_string())?;
         let mut results = Vec::with_capacity(request.partitions.len());
         for partition in &request.partitions {
-            let name = name_of(partition.topic, frame)?.to_owned();
             let records = partition.records.map_or(0..0, |range| range.start as usize..range.end as usize);
             let (mut round, is_read) = (self.round.take(), self.is_read);
-            let place = self.place(&name, partition.index)?;
+            let place = self.place(name_of(partition.topic, frame)?, partition.index)?;
             let base_offset = place.append(&mut frame[records], round.as_mut(), is_read)?;
             self.round = round;
             let ok = ProduceResult::failed(partition, ErrorCode::NONE, None);

@@ -29,18 +29,24 @@ pub fn yield_to_others() {
 pub fn work_in_bursts(length: Duration) {
     // What whoever started the process chose besides, its policy and its niceness, stays.
     #[cfg(target_os = "linux")]
-    // SAFETY: a zeroed sched_attr is a valid value of that plain struct, it outlives both calls, and the first is told its size;
-    // 0 names the calling thread.
-    unsafe {
-        let mut attributes: libc::sched_attr = std::mem::zeroed();
-        let size = size_of::<libc::sched_attr>() as u32;
-        if libc::syscall(libc::SYS_sched_getattr, 0, &mut attributes, size, 0) == 0 {
-            attributes.sched_runtime = length.as_nanos() as u64;
-            libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0);
-        }
+    if let Some(mut attributes) = scheduling() {
+        attributes.sched_runtime = length.as_nanos() as u64;
+        // SAFETY: `attributes` says its own size and outlives the call; 0 names the calling thread.
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = length;
+}
+
+/// How the calling thread is given the processor, where the kernel tells.
+#[cfg(target_os = "linux")]
+fn scheduling() -> Option<libc::sched_attr> {
+    let size = size_of::<libc::sched_attr>() as u32;
+    // SAFETY: a zeroed sched_attr is a valid value of that plain struct.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    // SAFETY: `attributes` is a valid place of the size told; 0 names the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &mut attributes, size, 0) };
+    (result == 0).then_some(attributes)
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -138,22 +144,12 @@ pub fn disk_space(path: &std::path::Path) -> io::Result<(i64, i64)> {
 mod tests {
     use super::*;
 
-    fn attributes() -> libc::sched_attr {
-        // SAFETY: as in `work_in_bursts`.
-        unsafe {
-            let mut attributes: libc::sched_attr = std::mem::zeroed();
-            let size = size_of::<libc::sched_attr>() as u32;
-            assert_eq!(libc::syscall(libc::SYS_sched_getattr, 0, &mut attributes, size, 0), 0);
-            attributes
-        }
-    }
-
     #[test]
     fn a_thread_that_works_in_bursts_stays_as_nice_as_it_was() {
         let in_bursts = || {
             yield_to_others();
             work_in_bursts(Duration::from_micros(700));
-            attributes()
+            scheduling().unwrap()
         };
         let told = std::thread::spawn(in_bursts).join().unwrap();
         assert_eq!((told.sched_policy, told.sched_nice), (libc::SCHED_OTHER as u32, 10));
